@@ -1,0 +1,48 @@
+"""Who is lost at each step, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+
+@dataclass(frozen=True, slots=True)
+class FlowStep:
+    """One step of a selection: what is left after it.
+
+    Attributes
+    ----------
+    step : name of the step, in the order of the data
+    rows, firms, participants : counts left after the step; None where a count has no meaning
+    reason : why rows were left out, empty where none were
+    """
+
+    step: str
+    rows: int
+    firms: int | None = None
+    participants: int | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """The steps from the first file to the last row."""
+
+    steps: tuple[FlowStep, ...] = ()
+
+    def then(self, *steps: FlowStep) -> Flow:
+        """Return this flow with further steps behind it."""
+        return Flow((*self.steps, *steps))
+
+    def frame(self) -> pd.DataFrame:
+        """Return one row per step: step, rows, firms, participants, lost_rows, reason."""
+        columns = ["step", "rows", "firms", "participants", "reason"]
+        table = pd.DataFrame([[getattr(s, c) for c in columns] for s in self.steps], columns=columns)
+        for count in ("rows", "firms", "participants"):
+            table[count] = table[count].astype("Int64")
+        table.insert(4, "lost_rows", (-table["rows"].diff()).clip(lower=0).astype("Int64"))
+        return table
+
+    def _repr_html_(self) -> str:
+        return str(self.frame().to_html(index=False, na_rep="", border=0))
