@@ -1,0 +1,127 @@
+"""How objects show themselves in a notebook: small HTML from the standard library, every text escaped."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from numbers import Integral, Real
+
+import pandas as pd
+
+SIMULATED = "Simulated registers: no figure here describes a real firm."
+NOT_COUNTS = ("year", "cohort", "seed")  # whole numbers that are names, so no thousands separator
+MAX_ROWS = 60
+
+
+def number_text(value: object, *, digits: int = 4, separator: str = ",") -> str:
+    """Write a value for a reader: whole numbers in thousands, others to some significant digits.
+
+    Missing values (None, NaN, NaT, pandas.NA) give an empty text; infinite ones a sign.
+    """
+    if isinstance(value, str):
+        return value
+    if value is None or value is pd.NA or value is pd.NaT:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return str(value)
+    if isinstance(value, Integral):
+        return f"{int(value):,d}".replace(",", separator)
+    number = float(value)
+    if math.isnan(number):
+        return ""
+    if math.isinf(number):
+        return "∞" if number > 0 else "-∞"
+    if abs(number) >= 10 ** (digits - 1):
+        return f"{number:,.0f}".replace(",", separator)
+    return f"{number:.{digits}g}"
+
+
+def html_table(
+    frame: pd.DataFrame,
+    *,
+    title: str = "",
+    notes: Sequence[str] = (),
+    simulated: bool = False,
+    heads: Mapping[str, str] | None = None,
+    digits: int = 4,
+) -> str:
+    """Show a table of results.
+
+    Parameters
+    ----------
+    frame : any table; the index is not shown, rows beyond the first 60 are counted and left out
+    title : caption above the table
+    notes : lines below it, such as the definition used and the counts behind it
+    simulated : put the line above it that says no figure describes a real firm
+    heads : words for column names; a column without one shows its name
+    digits : significant digits of numbers that are not whole
+    """
+    names = [str(column) for column in frame.columns]
+    numeric = [pd.api.types.is_numeric_dtype(frame.iloc[:, i]) for i in range(len(names))]
+    sign = ["" if is_name(name) else "," for name in names]
+    head = "".join(
+        _cell("th", (heads or {}).get(name, name), right) for name, right in zip(names, numeric, strict=True)
+    )
+    body = "".join(
+        "<tr>"
+        + "".join(
+            _cell("td", number_text(value, digits=digits, separator=s), right)
+            for value, s, right in zip(row, sign, numeric, strict=True)
+        )
+        + "</tr>"
+        for row in frame.head(MAX_ROWS).itertuples(index=False, name=None)
+    )
+    hidden = [f"{len(frame) - MAX_ROWS:,d} more rows"] if len(frame) > MAX_ROWS else []
+    caption = f'<caption style="text-align:left;font-weight:bold">{escape(title)}</caption>' if title else ""
+    return _block(
+        f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>", notes, hidden, simulated
+    )
+
+
+def html_facts(
+    facts: Mapping[str, object], *, title: str = "", notes: Sequence[str] = (), simulated: bool = False
+) -> str:
+    """Show named facts of an object (counts, settings) as two columns."""
+    rows = "".join(
+        f"<tr>{_cell('th', name, False)}"
+        f"{_cell('td', number_text(value, separator='' if is_name(name) else ','), False)}</tr>"
+        for name, value in facts.items()
+    )
+    caption = f'<caption style="text-align:left;font-weight:bold">{escape(title)}</caption>' if title else ""
+    return _block(f"<table>{caption}<tbody>{rows}</tbody></table>", notes, [], simulated)
+
+
+def html_page(title: str, *blocks: str, language: str = "en") -> str:
+    """Put blocks of HTML on one page that needs no network and reads on narrow screens."""
+    return (
+        f'<!DOCTYPE html>\n<html lang="{escape(language)}"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body><h1>{escape(title)}</h1>\n"
+        + "\n".join(blocks)
+        + "\n</body></html>\n"
+    )
+
+
+def _block(table: str, notes: Sequence[str], hidden: Sequence[str], simulated: bool) -> str:
+    banner = f'<p class="simulated"><strong>{escape(SIMULATED)}</strong></p>' if simulated else ""
+    lines = "".join(f"<p><small>{escape(note)}</small></p>" for note in (*hidden, *notes))
+    return f'<div class="missie">{banner}<div style="overflow-x:auto">{table}</div>{lines}</div>'
+
+
+def _cell(tag: str, text: str, right: bool) -> str:
+    return f'<{tag} style="text-align:{"right" if right else "left"}">{escape(text)}</{tag}>'
+
+
+def is_name(column: str) -> bool:
+    """Tell whether whole numbers of a column are names, such as years, and take no thousands separator."""
+    return any(column == name or column.endswith(f"_{name}") for name in NOT_COUNTS)
+
+
+_STYLE = (
+    "body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:76rem;padding:0 1rem;color:#1a1a1a}"
+    "h1{font-size:1.5rem}table{border-collapse:collapse;margin:1rem 0}caption{padding:.3rem 0}"
+    "th,td{padding:.3rem .6rem;border-bottom:1px solid #d5d5d5;vertical-align:top}"
+    "thead th{border-bottom:2px solid #0058b8}td{font-variant-numeric:tabular-nums}"
+    ".simulated{background:#fff3d6;border-left:4px solid #f39200;padding:.5rem .8rem}"
+)

@@ -1,0 +1,56 @@
+"""One catalogue of words, English and Dutch, for the heads of columns and the names of groups and scales."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Language = Literal["en", "nl"]
+
+CATALOGUE: dict[str, tuple[str, str]] = {
+    # columns of the study's table
+    "id": ("row", "rij"),
+    "label": ("question", "vraag"),
+    "group": ("group", "groep"),
+    "scale": ("scale", "schaal"),
+    "published": ("published", "gepubliceerd"),
+    "estimate": ("estimate", "schatting"),
+    "conf_low": ("95% from", "95% van"),
+    "conf_high": ("95% to", "95% tot"),
+    "truth": ("truth", "waarheid"),
+    "covered": ("interval holds truth", "interval bevat waarheid"),
+    "n_rows": ("rows", "rijen"),
+    "n_firms": ("firms", "bedrijven"),
+    "n_treated": ("treated", "deelnemers"),
+    "n_events": ("events", "gebeurtenissen"),
+    "definition": ("definition", "definitie"),
+    "status": ("status", "status"),
+    "simulated": ("simulated", "gesimuleerd"),
+    "reason": ("remark", "opmerking"),
+    # groups
+    "all": ("all", "totaal"),
+    "sme": ("SME", "zelfstandig mkb"),
+    "not_sme": ("not SME", "geen zelfstandig mkb"),
+    "large": ("large", "grootbedrijf"),
+    "OECD": ("OECD", "OESO"),
+    "BRICS": ("BRICS", "BRICS"),
+    "developing": ("developing", "ontwikkelingslanden"),
+    "other": ("other", "overig"),
+    # scales
+    "odds_ratio": ("odds ratio", "odds ratio"),
+    "risk_ratio": ("risk ratio", "risicoratio"),
+    "risk_difference": ("risk difference", "risicoverschil"),
+    "hazard_ratio": ("hazard ratio", "hazardratio"),
+    "pp": ("percentage points", "procentpunt"),
+    # steps of a flow
+    "step": ("step", "stap"),
+    "rows": ("rows", "rijen"),
+    "firms": ("firms", "bedrijven"),
+    "participants": ("participants", "deelnemers"),
+    "lost_rows": ("rows lost", "rijen afgevallen"),
+}
+
+
+def label(term: str, language: Language = "en") -> str:
+    """Return the words for a term; a term outside the catalogue stands for itself."""
+    english, dutch = CATALOGUE.get(term, (term, term))
+    return dutch if language == "nl" else english

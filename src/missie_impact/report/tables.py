@@ -1,0 +1,151 @@
+"""One table, shown as HTML, Markdown, plain text, CSV or JSON records. The numbers themselves are never changed."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import pandas as pd
+
+from missie_impact.display import SIMULATED, html_page, html_table, is_name, number_text
+from missie_impact.errors import SettingsError
+from missie_impact.report.labels import Language, label
+
+Format = Literal["csv", "json", "html", "md", "txt"]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of results with what a reader must know beside it.
+
+    Attributes
+    ----------
+    frame : the numbers, under the names of the tidy vocabulary; shown in the order of its columns
+    title : one line above the table
+    notes : lines below it
+    simulated : the table comes from simulated registers, which every rendering then says first
+    language : language of column heads; the texts inside `frame` stay as they are
+    """
+
+    frame: pd.DataFrame
+    title: str = ""
+    notes: tuple[str, ...] = ()
+    simulated: bool = False
+    language: Language = "en"
+
+    def to_html(self, *, page: bool = False) -> str:
+        """Return HTML: a block for a notebook or, with ``page``, a whole page that needs no network."""
+        heads = dict(zip(map(str, self.frame.columns), self._heads(), strict=True))
+        title = "" if page else self.title
+        block = html_table(self.frame, title=title, notes=self.notes, simulated=self.simulated, heads=heads)
+        return html_page(self.title, block, language=self.language) if page else block
+
+    def to_markdown(self) -> str:
+        """Return a pipe table with title, the line on simulated registers, and notes."""
+        rows = [[_pipe_safe(cell) for cell in row] for row in self._texts()]
+        head = [_pipe_safe(word) for word in self._heads()]
+        ruler = ["---:" if right else "---" for right in self._numeric()]
+        lines = ["| " + " | ".join(row) + " |" for row in (head, ruler, *rows)]
+        parts = [f"## {self.title}"] if self.title else []
+        parts += [f"**{SIMULATED}**"] if self.simulated else []
+        return "\n\n".join([*parts, "\n".join(lines), *self.notes]) + "\n"
+
+    def to_text(self) -> str:
+        """Return lines for a terminal: fixed-width columns, numbers to the right."""
+        head = self._heads()
+        rows = [head, *self._texts()]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+        numeric = self._numeric()
+        lines = [
+            "  ".join(
+                cell.rjust(width) if right else cell.ljust(width)
+                for cell, width, right in zip(row, widths, numeric, strict=True)
+            ).rstrip()
+            for row in rows
+        ]
+        lines.insert(1, "  ".join("-" * width for width in widths))
+        first = ([SIMULATED] if self.simulated else []) + ([self.title] if self.title else [])
+        return "\n".join([*first, "", *lines, "", *self.notes] if first else [*lines, "", *self.notes]).rstrip() + "\n"
+
+    def to_records(self) -> list[dict[str, object]]:
+        """Return one dict per row for JSON: plain numbers and texts, None where a value is missing or not finite."""
+        columns = [str(column) for column in self.frame.columns]
+        rows = self.frame.itertuples(index=False, name=None)
+        return [dict(zip(columns, map(_plain, row), strict=True)) for row in rows]
+
+    def to_csv(self) -> str:
+        """Return CSV with a point as decimal mark, numbers in full precision; missing is empty."""
+        return str(self.frame.to_csv(index=False, lineterminator="\n"))
+
+    def to_json(self) -> str:
+        """Return the records as JSON text."""
+        return json.dumps(self.to_records(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def _heads(self) -> list[str]:
+        return [label(str(column), self.language) for column in self.frame.columns]
+
+    def _numeric(self) -> list[bool]:
+        return [pd.api.types.is_numeric_dtype(self.frame.iloc[:, i]) for i in range(self.frame.shape[1])]
+
+    def _texts(self) -> list[list[str]]:
+        separators = ["" if is_name(str(column)) else "," for column in self.frame.columns]
+        return [
+            [number_text(value, separator=separator) for value, separator in zip(row, separators, strict=True)]
+            for row in self.frame.itertuples(index=False, name=None)
+        ]
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
+
+
+def write_table(
+    table: Table, folder: str | Path, name: str, formats: Sequence[Format] = ("json", "csv", "html")
+) -> tuple[Path, ...]:
+    """Write a table in several formats as ``folder/name.format``, making the folder, and return the paths.
+
+    Raises
+    ------
+    SettingsError
+        If a format is not known.
+    """
+    unknown = sorted(set(formats) - set(get_args(Format)))
+    if unknown:
+        raise SettingsError(f"unknown formats {unknown}: expected some of {list(get_args(Format))}.")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for kind in formats:
+        path = folder / f"{name}.{kind}"
+        path.write_text(_render(table, kind), encoding="utf-8", newline="\n")
+        paths.append(path)
+    return tuple(paths)
+
+
+def _render(table: Table, kind: Format) -> str:
+    if kind == "csv":
+        return table.to_csv()
+    if kind == "json":
+        return table.to_json()
+    if kind == "html":
+        return table.to_html(page=True)
+    return table.to_markdown() if kind == "md" else table.to_text()
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, str) or value is None:
+        return value
+    if value is pd.NA or value is pd.NaT:
+        return None
+    item = getattr(value, "item", None)  # numpy scalars know their Python equal
+    value = item() if callable(item) else value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, bool | int) else str(value)
+
+
+def _pipe_safe(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
