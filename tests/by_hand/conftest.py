@@ -1,0 +1,206 @@
+"""Histories written out year by year, and the registers they stand for.
+
+A history is one line: firm, market, flow where it is not export, the first year, and a token per year::
+
+    anna FR 2006: x x . x           exports of 1,000 euro in 2006, 2007 and 2009, none in 2008
+    anna FR import 2006: x          the same for imports
+    anna FR 2006: 500 100-150 0     500 euro; a correction that exceeds the exports; a row of zero
+
+Every firm has a row in the firm register for each year from its founding to its end, 1990 to never unless `life`
+says otherwise (``anna 2006-2012``: first year in the register 2006, last 2012). Data run over 2004-2016.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import date
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from missie_impact.definitions import CBS_2024, Definitions
+from missie_impact.panel import build_panel
+from missie_impact.registers import Registers
+
+FIRST, LAST = 2004, 2016
+GUIDE, GUIDE_MARKET = "guide", "KE"
+
+
+def trade_rows(text: str) -> pd.DataFrame:
+    """Turn histories into rows of the trade register."""
+    rows: list[dict[str, Any]] = []
+    for line in filter(None, map(str.strip, text.splitlines())):
+        head, tokens = line.split(":")
+        firm, market, *words, start = head.split()
+        flow = "import" if "import" in words else "export"
+        kind = "services" if "services" in words else "goods"
+        for year, token in enumerate(tokens.split(), int(start)):
+            values = [] if token == "." else [1000] if token == "x" else [int(v) for v in re.findall(r"-?\d+", token)]
+            for value in values:
+                key = {"firm": firm, "market": market, "year": year, "flow": flow, "kind": kind}
+                rows.append(key | {"value_eur": float(value), "estimated": False})
+    columns = ["firm", "market", "year", "flow", "kind", "value_eur", "estimated"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def mission_rows(text: str) -> pd.DataFrame:
+    """Turn lines ``firm market 2010-05-01 [instrument] [no-minister]`` into rows of the participants' list."""
+    rows = []
+    for number, line in enumerate(filter(None, map(str.strip, text.splitlines()))):
+        firm, market, day, *words = line.split()
+        led = "no-minister" not in words
+        instrument = next((w for w in words if w != "no-minister"), "mission")
+        rows.append(
+            {
+                "kvk": f"kvk-{firm}",
+                "market": market,
+                "date": date.fromisoformat(day),
+                "instrument": instrument,
+                "mission": f"{market}-{day}" if instrument == "mission" else None,
+                "minister_led": led and instrument == "mission",
+                "person": f"person-{number}",
+                "organisation": "firm",
+            }
+        )
+    columns = ["kvk", "market", "date", "instrument", "mission", "minister_led", "person", "organisation"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def firm_rows(firms: list[str], life: str, absent: str) -> pd.DataFrame:
+    """Turn firms into rows of the firm register, `life` and `absent` (``anna 2010``: no row in 2010) observed."""
+    lives = {firm: (1990, None) for firm in firms}
+    for firm, span in (line.split() for line in filter(None, map(str.strip, life.splitlines()))):
+        first, last = span.split("-")
+        lives[firm] = (int(first), int(last) + 1 if last else None)
+    holes = {(f, int(y)) for f, y in (line.split() for line in filter(None, map(str.strip, absent.splitlines())))}
+    rows = []
+    for firm, (founded, ended) in sorted(lives.items()):
+        for year in range(max(founded, FIRST), min(ended or LAST + 1, LAST + 1)):
+            if (firm, year) not in holes:
+                rows.append(
+                    {
+                        "firm": firm,
+                        "year": year,
+                        "group": f"group-{firm}",
+                        "workers": 10.0,
+                        "turnover_eur": 1_000_000.0,
+                        "balance_eur": 500_000.0,
+                        "sector": "G",
+                        "region": "NL31",
+                        "foreign_controlled": False,
+                        "founded": founded,
+                        "ended": ended,
+                        "weight": 1.0,
+                    }
+                )
+    frame = pd.DataFrame(rows)
+    return frame.assign(ended=frame["ended"].astype("Int64"))
+
+
+def identity_rows(text: str) -> pd.DataFrame:
+    """Turn lines ``old new 2010-01-01 event`` (new ``-``: identity lost) into identity changes."""
+    rows = []
+    for old, new, day, event in (line.split() for line in filter(None, map(str.strip, text.splitlines()))):
+        target = None if new == "-" else new
+        rows.append({"old_firm": old, "new_firm": target, "date": date.fromisoformat(day), "event": event})
+    return pd.DataFrame(rows, columns=["old_firm", "new_firm", "date", "event"])
+
+
+def frames_of(
+    histories: str,
+    *,
+    missions: str = "",
+    life: str = "",
+    absent: str = "",
+    identities: str = "",
+    affiliates: str = "",
+    guide: bool = True,
+) -> dict[str, pd.DataFrame]:
+    """Return the tables of a register.
+
+    With `guide`, a firm that trades nothing goes to Kenya every year from 2005 on: the list then runs from 2005,
+    every year is a mission year and Kenya a host in each, so that pairs with Kenya can be controls in every trial.
+    """
+    if guide:
+        missions += "".join(f"\n{GUIDE} {GUIDE_MARKET} {year}-06-01" for year in range(2005, LAST + 1))
+    trade, listed, changes = trade_rows(histories), mission_rows(missions), identity_rows(identities)
+    seats = [line.split() for line in filter(None, map(str.strip, affiliates.splitlines()))]
+    houses = pd.DataFrame(
+        [{"firm": f, "market": m, "year": y} for f, m, a, b in seats for y in range(int(a), int(b) + 1)],
+        columns=["firm", "market", "year"],
+    )
+    names = {
+        *trade["firm"],
+        *listed["kvk"].str.removeprefix("kvk-"),
+        *changes["old_firm"],
+        *changes["new_firm"].dropna(),
+    }
+    names |= {*houses["firm"], *(line.split()[0] for line in life.splitlines() if line.strip())}
+    firms = sorted(names)
+    links = pd.DataFrame({"kvk": [f"kvk-{f}" for f in firms], "firm": firms})
+    links = links.assign(valid_from=date(1980, 1, 1), valid_to=date(2099, 12, 31))
+    tables = {"trade": trade, "firms": firm_rows(firms, life, absent), "participations": listed, "links": links}
+    tables |= {"identity_changes": changes, "affiliates": houses}
+    return {name: table for name, table in tables.items() if len(table)}
+
+
+def collect(frame: Any) -> pd.DataFrame:
+    """Bring a lazy or eager frame here as pandas."""
+    if isinstance(frame, pd.DataFrame):
+        return frame
+    eager = frame.collect() if hasattr(frame, "collect") else frame
+    return eager if isinstance(eager, pd.DataFrame) else eager.to_pandas()
+
+
+def plain(value: Any) -> Any:
+    """Return a value as a plain Python one, missing as None."""
+    if value is None or (not isinstance(value, (list, tuple)) and pd.isna(value)):
+        return None
+    return value.item() if hasattr(value, "item") else value
+
+
+@pytest.fixture
+def frames() -> Callable[..., dict[str, pd.DataFrame]]:
+    return frames_of
+
+
+@pytest.fixture
+def registers() -> Iterator[Callable[..., Registers]]:
+    opened: list[Registers] = []
+
+    def build(histories: str, **settings: Any) -> Registers:
+        made = Registers.from_frames(**frames_of(histories, **settings), first_year=FIRST, last_year=LAST)
+        opened.append(made)
+        return made
+
+    yield build
+    for made in opened:
+        made.close()
+
+
+@pytest.fixture
+def panel_of(registers: Callable[..., Registers]) -> Callable[..., Any]:
+    def build(histories: str, *, definitions: Definitions = CBS_2024, **settings: Any) -> Any:
+        return build_panel(registers(histories, **settings), definitions=definitions)
+
+    return build
+
+
+@pytest.fixture
+def rows() -> Callable[..., list[Any]]:
+    """Return chosen columns of the rows of one firm, or of all, sorted; a single column comes as plain values."""
+
+    def read(table: Any, columns: str, firm: str | None = None, **where: Any) -> list[Any]:
+        frame = collect(table)
+        if firm is not None:
+            frame = frame[frame["firm"] == firm]
+        for name, value in where.items():
+            frame = frame[frame[name] == value]
+        names = columns.split()
+        found = [tuple(plain(v) for v in row) for row in frame[names].itertuples(index=False)]
+        found = sorted(found, key=str)
+        return [row[0] for row in found] if len(names) == 1 else found
+
+    return read
