@@ -1,1 +1,5 @@
 """Raw files to checked tables."""
+
+from .engine import Engine
+
+__all__ = ["Engine"]
