@@ -1,3 +1,4 @@
+# ruff: noqa: RUF009 - each rule is a field with its metadata
 """Every rule, threshold and size scheme by name, each with where it comes from.
 
 Status of a rule: ``documented`` (published for the question at hand), ``carried over`` (published elsewhere by CBS
@@ -9,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import pandas as pd
 
@@ -20,7 +21,7 @@ Flow = Literal["export", "import", "either"]
 SizeScheme = Literal["cbs_independent", "letter", "eu", "cbs_size"]
 
 SIZE_SCHEMES: dict[str, str] = {
-    "cbs_independent": "Dutch control and fewer than 250 persons in the whole group: sme; otherwise not_sme (documented)",
+    "cbs_independent": "Dutch control and fewer than 250 persons in the group: sme; otherwise not_sme (documented)",
     "letter": "more than 250 persons and more than EUR 50m turnover: large; otherwise sme (thresholds documented)",
     "eu": "fewer than 250 persons and (turnover at most EUR 50m or balance at most EUR 43m): sme; otherwise large",
     "cbs_size": "fewer than 250 persons: sme; otherwise large (carried over)",
@@ -33,6 +34,18 @@ SIZE_LEVELS: dict[str, tuple[str, str]] = {
 }
 COUNTRY_GROUPS = ("OECD", "BRICS", "developing", "other")
 
+INSTRUMENTS: tuple[str, ...] = (
+    "mission",
+    "business_development_mission",
+    "startup_mission",
+    "trade_fair",
+    "knowledge_voucher",
+    "coaching",
+    "embassy",
+    "trade_innovate_nl",
+)
+PRIOR_SUPPORT: tuple[str, ...] = (*(f"prior_{name}" for name in INSTRUMENTS), "prior_other_support")
+
 FIRM_CONTROLS: tuple[str, ...] = (
     "log_workers",
     "log_productivity",
@@ -42,8 +55,7 @@ FIRM_CONTROLS: tuple[str, ...] = (
     "activity_pattern",
     "log_markets",
     "log_imports",
-    "prior_mission",
-    "prior_other_support",
+    *PRIOR_SUPPORT,
     "foreign_controlled",
     "independent",
     "sector",
@@ -69,16 +81,24 @@ def _rule(default: Any, status: Status, rule: str, *options: Any, source: str = 
 class Definitions:
     """The rules of a study. Change one with :meth:`replace`; read them with :meth:`describe`."""
 
-    window: int = _rule(4, "carried over", "years in the status window", source="CBS Internationalisation Monitor 2020-III")
+    window: int = _rule(
+        4, "carried over", "years in the status window", source="CBS Internationalisation Monitor 2020-III"
+    )
     min_years: int = _rule(
         3, "carried over", "active years in the window that make a structural trader (services; assumed for goods)"
     )
     require_active: bool = _rule(True, "assumed", "an incidental trader must be active in the last year of the window")
     min_value_eur: float = _rule(0.0, "assumed", "active: yearly value of the flow above this many euro")
     kinds: tuple[str, ...] = _rule(("goods", "services"), "documented", "kinds of trade that count")
-    include_estimated: bool = _rule(True, "assumed", "values estimated by the statistical office count as observed ones")
-    transition_flow: Flow = _rule("export", "documented", "flow of the transition question", "export", "import", "either")
-    transition_level: Literal["firm", "market"] = _rule("firm", "assumed", "unit that becomes structural", "firm", "market")
+    include_estimated: bool = _rule(
+        True, "assumed", "values estimated by the statistical office count as observed ones"
+    )
+    transition_flow: Flow = _rule(
+        "export", "documented", "flow of the transition question", "export", "import", "either"
+    )
+    transition_level: Literal["firm", "market"] = _rule(
+        "firm", "assumed", "unit that becomes structural", "firm", "market"
+    )
     count_from: Literal["t+1", "t"] = _rule(
         "t+1", "design", "first year of the outcome window, t being the mission year", "t+1", "t"
     )
@@ -94,7 +114,9 @@ class Definitions:
         "competing", "design", "how a firm's death counts in market exit", "competing", "censor", "exit"
     )
     entry_flow: Flow = _rule("either", "documented", "flow of the entry question", "export", "import", "either")
-    entry_horizon: int = _rule(2, "documented", "years after the mission year in which entry counts", source="CBS 2024/17")
+    entry_horizon: int = _rule(
+        2, "documented", "years after the mission year in which entry counts", source="CBS 2024/17"
+    )
     entry_lookback: int = _rule(2, "assumed", "years without trade before the mission year")
     entry_count_mission_year: bool = _rule(False, "assumed", "trade in the mission year counts as entry")
     washout: int = _rule(3, "design", "years before t without a listed mission, both arms")
@@ -126,28 +148,28 @@ class Definitions:
         for f in fields(self):
             value, options = getattr(self, f.name), f.metadata["options"]
             if options and value not in options:
-                raise SettingsError(
-                    f"definition `{f.name}`: expected one of {list(options)}, found {value!r}; see Definitions.describe()."
-                )
+                raise SettingsError(f"definition `{f.name}`: expected one of {list(options)}, found {value!r}.")
         for name in ("window", "min_years", "outcome_years", "gap_years", "exit_horizon", "entry_horizon"):
             if getattr(self, name) < 1:
-                raise SettingsError(f"definition `{name}`: expected a whole number of at least 1, found {getattr(self, name)}.")
+                raise SettingsError(
+                    f"definition `{name}`: expected a whole number of at least 1, found {getattr(self, name)}."
+                )
         if self.min_years > self.window:
             raise SettingsError(
-                f"definition `min_years` ({self.min_years}) exceeds `window` ({self.window}): nobody could be structural."
+                f"definition `min_years` ({self.min_years}) exceeds `window` ({self.window}): nobody is structural."
             )
 
-    def replace(self, **changes: Any) -> Definitions:
+    def replace(self, **changes: Any) -> Self:
         """Return a copy with some rules changed; an unknown rule is an error that lists the known ones."""
         return self.with_changes(changes)
 
-    def with_changes(self, changes: Mapping[str, Any]) -> Definitions:
+    def with_changes(self, changes: Mapping[str, Any]) -> Self:
         """Return a copy with the rules of a mapping, as read from ``study.toml``."""
         known = {f.name for f in fields(self)}
         unknown = sorted(set(changes) - known)
         if unknown:
             raise SettingsError(f"unknown definitions {unknown}: expected some of {sorted(known)}.")
-        tidy = {name: tuple(value) if isinstance(value, list) else value for name, value in changes.items()}
+        tidy: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in changes.items()}
         return dataclasses.replace(self, **tidy)
 
     def describe(self) -> pd.DataFrame:

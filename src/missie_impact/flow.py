@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -16,6 +16,7 @@ class FlowStep:
     step : name of the step, in the order of the data
     rows, firms, participants : counts left after the step; None where a count has no meaning
     reason : why rows were left out, empty where none were
+    table : the table the rows belong to; what is lost is counted within a table
     """
 
     step: str
@@ -23,6 +24,7 @@ class FlowStep:
     firms: int | None = None
     participants: int | None = None
     reason: str = ""
+    table: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +37,18 @@ class Flow:
         """Return this flow with further steps behind it."""
         return Flow((*self.steps, *steps))
 
+    def of(self, table: str) -> Flow:
+        """Return the steps as those of a table."""
+        return Flow(tuple(replace(step, table=table) for step in self.steps))
+
     def frame(self) -> pd.DataFrame:
-        """Return one row per step: step, rows, firms, participants, lost_rows, reason."""
-        columns = ["step", "rows", "firms", "participants", "reason"]
+        """Return one row per step: table, step, rows, firms, participants, lost_rows, reason."""
+        columns = ["table", "step", "rows", "firms", "participants", "reason"]
         table = pd.DataFrame([[getattr(s, c) for c in columns] for s in self.steps], columns=columns)
         for count in ("rows", "firms", "participants"):
             table[count] = table[count].astype("Int64")
-        table.insert(4, "lost_rows", (-table["rows"].diff()).clip(lower=0).astype("Int64"))
+        lost = (-table.groupby("table")["rows"].diff()).clip(lower=0).astype("Int64")
+        table.insert(5, "lost_rows", lost)
         return table
 
     def _repr_html_(self) -> str:

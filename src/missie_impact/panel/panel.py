@@ -1,0 +1,98 @@
+"""The panel: what every risk set is made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import narwhals as nw
+import pandas as pd
+
+from missie_impact.definitions import Definitions
+from missie_impact.definitions import Flow as TradeFlow
+from missie_impact.flow import Flow
+from missie_impact.linkage import Linkage, Successors
+from missie_impact.panel import spells as _spells
+from missie_impact.panel import status as _status
+from missie_impact.registers import Engine, Registers
+from missie_impact.registers.engine import Lazy
+
+Level = Literal["firm", "market"]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Sparse firm x market x year panel. Tables are lazy; ``engine.collect`` or the methods bring them out.
+
+    Attributes
+    ----------
+    pair_years : firm, market, year, exports_cents, imports_cents, exports_services_cents: years with trade
+    firm_trade : firm, year, exports_cents, imports_cents, export_markets
+    firm_years : the firm register after identity changes, with ``group_workers``
+    life : firm, founded, ended, lost_year (null = not known, or still alive)
+    linkage : supports, hosts of listed missions, report of the link
+    successors : identities that changed, and where they end
+    flow : rows and firms from the first file on
+    """
+
+    registers: Registers
+    definitions: Definitions
+    linkage: Linkage
+    successors: Successors
+    pair_years: Lazy
+    firm_trade: Lazy
+    firm_years: Lazy
+    life: Lazy
+    flow: Flow
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that holds the tables."""
+        return self.registers.engine
+
+    @property
+    def supports(self) -> Lazy:
+        """Linked support: firm, market, year, instrument, mission, date, minister_led, listed."""
+        return self.linkage.supports
+
+    @property
+    def first_year(self) -> int:
+        """First year of trade data."""
+        return self.registers.settings.first_year
+
+    @property
+    def last_year(self) -> int:
+        """Last year of trade data."""
+        return self.registers.settings.last_year
+
+    def activity(self, level: Level = "market", flow: TradeFlow | None = None) -> Lazy:
+        """Years in which a pair (firm, market) or a firm trades more than ``min_value_eur`` in a flow."""
+        floor = round(self.definitions.min_value_eur * 100)
+        by_flow = {"export": nw.col("exports_cents") > floor, "import": nw.col("imports_cents") > floor}
+        by_flow["either"] = by_flow["export"] | by_flow["import"]
+        active = self.pair_years.filter(by_flow[flow or self.definitions.exit_flow])
+        columns = ["firm", "market", "year"] if level == "market" else ["firm", "year"]
+        years = active.select(*columns).with_columns(year=nw.col("year").cast(nw.Int64))
+        return years if level == "market" else years.unique()
+
+    def spells(self, flow: TradeFlow | None = None) -> Lazy:
+        """Spells of trade per firm and market; see :func:`missie_impact.panel.spells.spells`."""
+        years = _spells.spell_years(self.activity("market", flow), self.definitions)
+        return _spells.spells(years, self.life, self.definitions, self.first_year, self.last_year)
+
+    def status(self, level: Level = "firm", flow: TradeFlow | None = None) -> Lazy:
+        """Status in each active year; see :func:`missie_impact.panel.status.status`."""
+        unit = ["firm"] if level == "firm" else ["firm", "market"]
+        active = self.activity(level, flow or self.definitions.transition_flow)
+        return _status.status(active, unit, self.definitions, self.first_year)
+
+    def collect(self, frame: Lazy, sort_by: list[str]) -> pd.DataFrame:
+        """Bring a lazy table of this panel out as pandas, sorted by key."""
+        return self.engine.collect(frame, sort_by=sort_by)
+
+    def __repr__(self) -> str:
+        settings = self.registers.settings
+        return f"Panel({settings.first_year}-{settings.last_year}, {len(self.flow.steps)} flow steps)"
+
+    def _repr_html_(self) -> str:
+        return f"<p><b>Panel {self.first_year}-{self.last_year}</b></p>{self.flow._repr_html_()}"

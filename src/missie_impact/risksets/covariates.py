@@ -1,0 +1,210 @@
+"""Default controls: everything known at the end of t-1, for firms and for pairs.
+
+A row of a risk set carries the mission year t as ``year``; every table is moved forward by its lag and joined on t,
+so no control can look beyond t-1.
+"""
+
+from __future__ import annotations
+
+import narwhals as nw
+
+from missie_impact.definitions import INSTRUMENTS, PRIOR_SUPPORT, SizeScheme
+from missie_impact.panel import Panel
+from missie_impact.panel.size import size_class
+from missie_impact.registers.engine import Lazy
+from missie_impact.risksets import trials
+from missie_impact.risksets.trials import TrialYears
+
+LOOK_BACK = 4  # years of history in the activity pattern
+REGISTER_CONTROLS = {
+    "log_workers": "workers",
+    "log_productivity": "turnover_cents",
+    "log_age": "founded",
+    "foreign_controlled": "foreign_controlled",
+    "independent": "foreign_controlled",
+    "sector": "sector",
+    "region": "region",
+}
+
+
+def complete_firm_rows(rows: Lazy, panel: Panel, scheme: SizeScheme, years: TrialYears) -> tuple[Lazy, tuple[str, ...]]:
+    """Add the firm's controls at t-1 and its size class to rows with firm and year (= t).
+
+    Returns
+    -------
+    the rows, and the names of default controls that could not be made because a table or column is absent
+    """
+    absent = _absent_controls(panel)
+    rows = _add_register(rows, panel, scheme, absent)
+    rows = _add_support(_add_trade_history(rows, panel), panel)
+    if "market" not in rows.collect_schema().names():
+        rows = _add_host_trade(rows, panel, years)
+    return rows, absent
+
+
+def add_pair_covariates(rows: Lazy, panel: Panel, years: TrialYears, flow: str) -> Lazy:
+    """Add the pair's controls at t-1: exports, growth, pattern, trade with the host's neighbours, market and year."""
+    floor = round(panel.definitions.min_value_eur * 100)
+    exports, imports = nw.col("exports_cents"), nw.col("imports_cents")
+    active = {"export": exports > floor, "import": imports > floor, "either": (exports > floor) | (imports > floor)}
+    history = panel.pair_years.select(
+        "firm",
+        "market",
+        nw.col("year").cast(nw.Int64),
+        nw.when(exports > 0).then(exports).otherwise(0).alias("value"),
+        nw.when(active[flow]).then(nw.lit("1")).otherwise(nw.lit("0")).alias("active"),
+    )
+    for k in range(1, LOOK_BACK + 1):
+        lagged = history.select(
+            "firm", "market", nw.col("year") + k, nw.col("value").alias(f"v{k}"), nw.col("active").alias(f"a{k}")
+        )
+        rows = rows.join(lagged, on=["firm", "market", "year"], how="left")
+    rows = rows.with_columns(
+        log_pair_exports=_log1p_eur("v1"),
+        pair_growth=(_log1p_eur("v1") - _log1p_eur("v3")).clip(-3.0, 3.0),
+        pair_pattern=nw.concat_str([nw.col(f"a{k}").fill_null("0") for k in range(LOOK_BACK, 0, -1)]),
+        market_year=nw.concat_str([nw.col("market"), nw.lit(" "), nw.col("year").cast(nw.String)]),
+    ).drop(*(f"{c}{k}" for c in "va" for k in range(1, LOOK_BACK + 1)))
+    near = neighbours_traded(panel, years)
+    return trials.flag(rows, near, ["firm", "market", "year"], "neighbour_trade")
+
+
+def add_country_group(rows: Lazy, panel: Panel) -> Lazy:
+    """Add country_group of the market in t: OECD, BRICS, developing or other; OECD goes first, then BRICS."""
+    lists = panel.registers.memberships
+    keys = rows.select("market", "year").unique()
+    member = keys.join(lists, on="market", how="left").filter(
+        (nw.col("from_year") <= nw.col("year")) & (nw.col("to_year").is_null() | (nw.col("to_year") >= nw.col("year")))
+    )
+
+    def on_list(name: str) -> nw.Expr:
+        return nw.when(nw.col("list") == name).then(1).otherwise(0).max().cast(nw.Int64)
+
+    groups = member.group_by("market", "year").agg(on_list("OECD").alias("oecd"), on_list("DAC").alias("dac"))
+    named = (
+        nw.when(nw.col("oecd") == 1)
+        .then(nw.lit("OECD"))
+        .otherwise(
+            nw.when(nw.col("market").is_in(list(panel.definitions.brics)))
+            .then(nw.lit("BRICS"))
+            .otherwise(nw.when(nw.col("dac") == 1).then(nw.lit("developing")).otherwise(nw.lit("other")))
+        )
+    )
+    return rows.join(groups, on=["market", "year"], how="left").with_columns(country_group=named).drop("oecd", "dac")
+
+
+def _log1p_eur(cents: str) -> nw.Expr:
+    return (nw.col(cents).fill_null(0).cast(nw.Float64) / 100.0 + 1.0).log()
+
+
+def _absent_controls(panel: Panel) -> tuple[str, ...]:
+    """Name the register controls whose column has no value at all."""
+    needed = sorted(set(REGISTER_CONTROLS.values()))
+    counts = panel.engine.collect(
+        panel.firm_years.select(*(nw.col(c).count().cast(nw.Int64).alias(c) for c in needed)), sort_by=[]
+    )
+    return tuple(name for name, column in REGISTER_CONTROLS.items() if counts[column].iloc[0] == 0)
+
+
+def _add_register(rows: Lazy, panel: Panel, scheme: SizeScheme, absent: tuple[str, ...]) -> Lazy:
+    register = panel.firm_years.drop("ended", "group", "weight").with_columns(year=nw.col("year").cast(nw.Int64) + 1)
+    joined = rows.join(register, on=["firm", "year"], how="left").with_columns(
+        size=size_class(scheme, panel.definitions),
+        independent_text=size_class("cbs_independent", panel.definitions),
+    )
+    persons = nw.when(nw.col("workers") > 1.0).then(nw.col("workers")).otherwise(1.0)
+    unknown = nw.col("workers").is_null() & nw.col("founded").is_null()
+    made = {
+        "log_workers": persons.log(),
+        "log_productivity": ((nw.col("turnover_cents").cast(nw.Float64) / 100.0).clip(1.0) / persons).log(),
+        "log_age": ((nw.col("year") - nw.col("founded")).clip(1).cast(nw.Float64)).log(),
+        "foreign_controlled": nw.when(nw.col("foreign_controlled").fill_null(False)).then(1).otherwise(0),
+        "independent": nw.when(nw.col("independent_text") == "sme").then(1).otherwise(0),
+        "not_in_register": nw.when(unknown).then(1).otherwise(0),
+    }
+    numeric = {k: v for k, v in made.items() if k not in absent}
+    joined = joined.with_columns(unknown=unknown).with_columns(**numeric)
+    joined = joined.with_columns(
+        *(nw.col(k).cast(nw.Float64).fill_null(0.0) for k in numeric if k.startswith("log_")),
+        *(_level(panel, c) for c in ("sector", "region") if c not in absent),
+    )
+    spare = ["independent_text", "unknown", "workers", "group_workers", "turnover_cents", "balance_cents", "founded"]
+    spare += [c for c in ("sector", "region", "foreign_controlled") if c in absent]
+    return joined.drop(*spare)
+
+
+def _level(panel: Panel, column: str) -> nw.Expr:
+    """Text level of a register column. A firm without a row takes the first level: one term serves all columns."""
+    first = panel.engine.collect(panel.firm_years.select(nw.col(column).min()), sort_by=[])[column].iloc[0]
+    known = nw.col(column).fill_null("unknown")
+    return nw.when(nw.col("unknown")).then(nw.lit(str(first))).otherwise(known).alias(column)
+
+
+def _add_trade_history(rows: Lazy, panel: Panel) -> Lazy:
+    """Exports, growth, four-year pattern, markets and imports of the firm up to t-1."""
+    floor = round(panel.definitions.min_value_eur * 100)
+    totals = panel.firm_trade.with_columns(year=nw.col("year").cast(nw.Int64))
+    for k in range(1, LOOK_BACK + 1):
+        lagged = totals.select(
+            "firm",
+            nw.col("year") + k,
+            nw.col("exports_cents").alias(f"x{k}"),
+            nw.col("imports_cents").alias(f"m{k}"),
+            nw.col("export_markets").alias(f"n{k}"),
+        )
+        rows = rows.join(lagged if k == 1 else lagged.drop(f"m{k}", f"n{k}"), on=["firm", "year"], how="left")
+    active = [
+        nw.when((nw.col(f"x{k}") > floor).fill_null(False)).then(nw.lit("1")).otherwise(nw.lit("0"))
+        for k in range(LOOK_BACK, 0, -1)
+    ]
+    return rows.with_columns(
+        log_exports=_log1p_eur("x1"),
+        export_growth=(_log1p_eur("x1") - _log1p_eur("x3")).clip(-3.0, 3.0),
+        activity_pattern=nw.concat_str(active),
+        log_markets=(nw.col("n1").fill_null(0).cast(nw.Float64) + 1.0).log(),
+        log_imports=_log1p_eur("m1"),
+    ).drop(*(f"x{k}" for k in range(1, LOOK_BACK + 1)), "m1", "n1")
+
+
+def _add_support(rows: Lazy, panel: Panel) -> Lazy:
+    """Add, for each instrument, whether the firm had it in any year up to t-1."""
+    known = nw.col("instrument").is_in(list(INSTRUMENTS))
+    which = {name: (nw.col("instrument") == name) for name in INSTRUMENTS}
+    which["mission"] = nw.col("listed")
+    columns = [*(which[name] for name in INSTRUMENTS), ~known & ~nw.col("listed")]
+    year = nw.col("year").cast(nw.Int64)
+    first = panel.supports.group_by("firm").agg(
+        *(
+            nw.when(has).then(year).min().cast(nw.Int64).alias(name)
+            for name, has in zip(PRIOR_SUPPORT, columns, strict=True)
+        )
+    )
+    joined = rows.join(first, on="firm", how="left")
+    return joined.with_columns(
+        *(
+            nw.when((nw.col(name) < nw.col("year")).fill_null(False)).then(1).otherwise(0).cast(nw.Int64).alias(name)
+            for name in PRIOR_SUPPORT
+        )
+    )
+
+
+def _add_host_trade(rows: Lazy, panel: Panel, years: TrialYears) -> Lazy:
+    """Add host_trade and host_neighbour_trade: the firm exports at t-1 to a host of t, or to a neighbour of one."""
+    floor = round(panel.definitions.min_value_eur * 100)
+    calendar = trials.hosts(panel, years)
+    exports = panel.pair_years.filter(nw.col("exports_cents") > floor).select(
+        "firm", "market", nw.col("year").cast(nw.Int64) + 1
+    )
+    here = exports.join(calendar, on=["market", "year"], how="inner")
+    rows = trials.flag(rows, here, ["firm", "year"], "host_trade")
+    return trials.flag(rows, neighbours_traded(panel, years), ["firm", "year"], "host_neighbour_trade")
+
+
+def neighbours_traded(panel: Panel, years: TrialYears) -> Lazy:
+    """Return firm, market, year: the firm exports at t-1 to a neighbour of a market that hosts a mission in t."""
+    floor = round(panel.definitions.min_value_eur * 100)
+    around = trials.hosts(panel, years).join(panel.registers.neighbours, on="market", how="inner")
+    exports = panel.pair_years.filter(nw.col("exports_cents") > floor).select(
+        "firm", nw.col("market").alias("neighbour"), nw.col("year").cast(nw.Int64) + 1
+    )
+    return exports.join(around, on=["neighbour", "year"], how="inner").select("firm", "market", "year").unique()

@@ -1,0 +1,218 @@
+"""Whether structural traders leave a market: the years in which they can."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import narwhals as nw
+
+from missie_impact.definitions import PAIR_CONTROLS
+from missie_impact.errors import SettingsError
+from missie_impact.flow import FlowStep
+from missie_impact.panel import Panel
+from missie_impact.panel.spells import PAIR, end_reason, origin_seen, spell_years
+from missie_impact.panel.status import with_window
+from missie_impact.registers.engine import Lazy
+from missie_impact.risksets import trials
+from missie_impact.risksets.covariates import add_country_group, add_pair_covariates, complete_firm_rows
+from missie_impact.risksets.riskset import RiskSet, Roles
+from missie_impact.risksets.trials import Rule, TrialYears
+
+StartFrom = Literal["t", "t+1", "t+2"]
+START = {"t": 0, "t+1": 1, "t+2": 2}
+AGE_CAP = 10
+
+
+def exit_risk_set(
+    panel: Panel, kind: Literal["trials", "spells"] = "trials", *, start_from: StartFrom = "t+1"
+) -> RiskSet:
+    """Make the rows of structural pairs that may leave their market.
+
+    A pair is at risk in year e if it traded in e-1. It leaves in e if it does not trade in e and the years of the gap
+    rule while its firm stays in the register; a firm that ceases then died, which is another event. Rows of the last
+    years that cannot be decided are not there.
+
+    Parameters
+    ----------
+    kind : "trials" (headline): one trial per mission year t and host market; pairs structural and active at t-1 and
+        active in t, both arms without a listed mission of the firm to the market in t-3..t-1; follow-up from t+1.
+        "spells": every year at risk of a structural pair, treated from the year after its first mission on; what it
+        shows is an association, since the missions depend on what happened in the spell.
+    start_from : first year of follow-up in trials; "t" and "t+2" are the variants shown beside the headline
+
+    Returns
+    -------
+    RiskSet
+        trials: firm, market, year (t), follow_up, exit_year, start, duration, outcome, cause, treated, controls at
+        t-1. spells: firm, market, year (e), start, duration, outcome, cause, treated, missions_before, controls.
+
+    Raises
+    ------
+    NoParticipantError
+        If no firm of the register is on any listed mission (trials only).
+    """
+    if kind == "spells":
+        return _spells(panel)
+    if start_from not in START:
+        raise SettingsError(f"start_from: expected one of {list(START)}, found {start_from!r}.")
+    return _trials(panel, start_from)
+
+
+def exit_rows(panel: Panel) -> Lazy:
+    """Return one row per pair and decided year at risk: year (last active, e-1), exit_year, cause, spell state."""
+    definitions = panel.definitions
+    active = panel.activity("market", definitions.exit_flow)
+    years = with_window(spell_years(active, definitions), PAIR, definitions)
+    alive = years.join(panel.life, on="firm", how="left").filter(
+        nw.col("year") + definitions.gap_years <= panel.last_year
+    )
+    reason = end_reason(definitions, panel.last_year)
+    row_year = nw.col("year") + (1 if definitions.row_year == "first_inactive" else 0)
+    return alive.with_columns(
+        exit_year=row_year,
+        cause=nw.when(nw.col("last")).then(reason).otherwise(nw.lit("none")),
+        origin_seen=origin_seen(definitions, panel.first_year),
+        window_seen=nw.col("year") - panel.first_year + 1 >= definitions.window,
+        structural=nw.col("active_years") >= definitions.min_years,
+    )
+
+
+def _outcome(panel: Panel) -> nw.Expr:
+    events = ["exit", "death"] if panel.definitions.death == "exit" else ["exit"]
+    return nw.when(nw.col("cause").is_in(events)).then(1).otherwise(0).cast(nw.Int64)
+
+
+def _trials(panel: Panel, start_from: StartFrom) -> RiskSet:
+    trials.require_participants(panel)
+    definitions, start = panel.definitions, START[start_from]
+    years = trials.usable_years(panel, before=definitions.window, after=start - 1 + definitions.gap_years)
+    rows = panel.engine.store(exit_rows(panel), "exit_rows")
+    base = panel.engine.store(_candidates(panel, rows, years, start), f"exit_candidates_{start}")
+    rules = _rules(panel)
+    steps = trials.attrition(panel, base, f"structural at t-1, host markets, {years.first}-{years.last}", rules)
+    kept = trials.keep(base, rules).drop("washed", "in_register", "elsewhere", "treated_ever", "active_at_start")
+    complete, absent = complete_firm_rows(kept, panel, definitions.size_exit, years)
+    complete = add_country_group(add_pair_covariates(complete, panel, years, definitions.exit_flow), panel)
+    complete = panel.engine.store(complete, f"exit_pairs_{start}")
+    stored = panel.engine.store(_follow(panel, complete, rows, start), f"exit_trials_{start}")
+    n_rows = panel.engine.count(stored)
+    last = FlowStep(f"years at risk from {start_from} to t+{definitions.exit_horizon}", n_rows, steps[-1].firms, None)
+    return RiskSet(
+        rows=stored,
+        engine=panel.engine,
+        roles=Roles(
+            "outcome", "treated", "firm", "market", "year", "mission", duration="duration", start="start", cause="cause"
+        ),
+        question="exit",
+        design="trials",
+        n_rows=n_rows,
+        controls=tuple(c for c in PAIR_CONTROLS if c not in absent),
+        absent_controls=absent,
+        after_columns=("exit_year", "follow_up", "start", "duration"),
+        definitions=definitions,
+        flow=trials.whole_flow(panel, years, [*steps, last]),
+        simulated=panel.registers.settings.simulated is not None,
+    )
+
+
+def _candidates(panel: Panel, rows: Lazy, years: TrialYears, start: int) -> Lazy:
+    """Pairs structural and active at t-1 in markets that a listed mission visits in t."""
+    age = (nw.col("year") - nw.col("begin") + 1).clip(1, AGE_CAP).cast(nw.String)
+    pairs = rows.filter(nw.col("structural") & nw.col("window_seen")).select(
+        *PAIR,
+        "spell",
+        year=nw.col("year") + 1,
+        spell_age_class=nw.when(nw.col("origin_seen")).then(age).otherwise(nw.lit("unseen")),
+    )
+    at_host = pairs.join(trials.hosts(panel, years), on=["market", "year"], how="inner")
+    reached = rows.select(*PAIR, "spell", year=nw.col("year") + 1 - start)
+    active = trials.flag(at_host, reached, [*PAIR, "spell", "year"], "active_at_start")
+    flagged = trials.with_life(trials.with_treatment(active, panel, trials.PAIR), panel)
+    flagged = trials.never_pool(trials.elsewhere(flagged, panel), panel, trials.PAIR)
+    return flagged.drop("founded", "ended", "lost_year")
+
+
+def _rules(panel: Panel) -> list[Rule]:
+    rules = [
+        Rule("in the register in t", nw.col("in_register") == 1, "firm ceased in t"),
+        Rule("no listed mission to the market in t-3..t-1", nw.col("washed") == 0, "recent mission"),
+        Rule("not a control of its own", nw.col("elsewhere") == 0, "firm goes to another market in t"),
+        Rule("active when follow-up starts", nw.col("active_at_start") == 1, "no trade in the year before follow-up"),
+    ]
+    if panel.definitions.pool == "never":
+        rules.append(Rule("never treated", nw.col("treated_ever") == 0, "control with a mission at another time"))
+    return rules
+
+
+def _follow(panel: Panel, pairs: Lazy, rows: Lazy, start: int) -> Lazy:
+    """Join each trial to the years at risk of the same spell."""
+    at_risk = rows.select(*PAIR, "spell", last_active=nw.col("year"), exit_year="exit_year", cause="cause")
+    joined = pairs.join(at_risk, on=[*PAIR, "spell"], how="inner").with_columns(
+        follow_up=nw.col("last_active") + 1 - nw.col("year")
+    )
+    horizon = panel.definitions.exit_horizon
+    followed = joined.filter(nw.col("follow_up").is_between(start, horizon)).drop("last_active", "spell")
+    counted = followed.with_columns(
+        outcome=_outcome(panel), duration=nw.col("follow_up") - start + 1, start=nw.col("follow_up") - start
+    )
+    return counted.filter(nw.col("cause") != "death") if panel.definitions.death == "censor" else counted
+
+
+def _spells(panel: Panel) -> RiskSet:
+    definitions = panel.definitions
+    rows = exit_rows(panel)
+    n_structural = rows.filter(nw.col("structural") & nw.col("window_seen"))
+    exposed = _exposure(n_structural, panel).with_columns(
+        outcome=_outcome(panel),
+        duration=nw.col("year") + 1 - nw.col("begin"),
+        start=nw.col("year") - nw.col("begin"),
+        year=nw.col("exit_year"),
+    )
+    stored = panel.engine.store(
+        exposed.select(
+            *PAIR,
+            "year",
+            "spell",
+            "begin",
+            "origin_seen",
+            "start",
+            "duration",
+            "outcome",
+            "cause",
+            "treated",
+            "missions_before",
+            "first_mission",
+            "pattern",
+        ),
+        "exit_spells",
+    )
+    n_rows = panel.engine.count(stored)
+    return RiskSet(
+        rows=stored,
+        engine=panel.engine,
+        roles=Roles("outcome", "treated", "firm", "market", "year", duration="duration", start="start", cause="cause"),
+        question="exit",
+        design="spells",
+        n_rows=n_rows,
+        controls=("pattern",),
+        definitions=definitions,
+        flow=panel.flow.then(FlowStep("years at risk of structural pairs", n_rows)),
+        simulated=panel.registers.settings.simulated is not None,
+    )
+
+
+def _exposure(rows: Lazy, panel: Panel) -> Lazy:
+    """Add missions_before (listed missions of the firm to the market up to e-1) and treated (any)."""
+    taken = trials.went(panel, trials.PAIR).select(*PAIR, mission_year="year")
+    first = taken.group_by(*PAIR).agg(nw.col("mission_year").min().alias("first_mission"))
+    begun = rows.join(first, on=PAIR, how="left")
+    few = begun.filter(~nw.col("first_mission").is_null()).select(*PAIR, "year").join(taken, on=PAIR, how="inner")
+    counted = (
+        few.filter(nw.col("mission_year") <= nw.col("year"))
+        .group_by(*PAIR, "year")
+        .agg(nw.len().cast(nw.Int64).alias("missions_before"))
+    )
+    joined = begun.join(counted, on=[*PAIR, "year"], how="left").with_columns(
+        missions_before=nw.col("missions_before").fill_null(0)
+    )
+    return joined.with_columns(treated=nw.when(nw.col("missions_before") > 0).then(1).otherwise(0).cast(nw.Int64))

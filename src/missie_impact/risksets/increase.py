@@ -1,0 +1,115 @@
+"""How much more firms export to a market after the support year: pairs with exports before it, or support."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import narwhals as nw
+
+from missie_impact.definitions import PAIR_CONTROLS
+from missie_impact.errors import SettingsError
+from missie_impact.panel import Panel
+from missie_impact.registers.engine import Lazy
+from missie_impact.risksets import trials
+from missie_impact.risksets.covariates import add_country_group, add_pair_covariates, complete_firm_rows
+from missie_impact.risksets.riskset import RiskSet, Roles
+from missie_impact.risksets.trials import Rule, TrialYears
+
+LOOK_BACK = 4
+KEY = ["firm", "market", "year"]
+
+
+def increase_risk_set(panel: Panel, *, treatment: Literal["mission", "support"] = "mission") -> RiskSet:
+    """Make the pairs whose exports after year t are compared with those in t.
+
+    One row per firm, market and year t: exports in any of t-4..t-1, or treated in t; firm in the register in t; no
+    listed mission (or support) to the market in t-3..t-1. Outcome: mean exports of t+1..t+3 minus exports of t, in
+    EUR a year; years without trade, also after a firm's death, are zero.
+
+    Parameters
+    ----------
+    treatment : "mission": listed missions, in the years and markets that had one; "support": any instrument
+
+    Returns
+    -------
+    RiskSet
+        Columns: firm, market, year, treated, outcome, exports_eur_before_4 .. exports_eur_after_3, controls.
+    """
+    if treatment not in ("mission", "support"):
+        raise SettingsError(f"treatment: expected 'mission' or 'support', found {treatment!r}.")
+    trials.require_participants(panel)
+    definitions = panel.definitions
+    years = trials.usable_years(panel, before=LOOK_BACK, after=definitions.indicator_horizon)
+    pairs = panel.engine.store(_pairs(panel, years, treatment), f"increase_pairs_{treatment}")
+    rules = _rules(panel)
+    steps = trials.attrition(
+        panel, pairs, f"pairs with exports before t, or treated, {years.first}-{years.last}", rules
+    )
+    kept = trials.keep(pairs, rules).drop("washed", "in_register", "elsewhere", "founded", "ended", "lost_year")
+    rows, absent = complete_firm_rows(_with_path(kept, panel), panel, definitions.size_indicator, years)
+    rows = add_country_group(add_pair_covariates(rows, panel, years, "export"), panel)
+    stored = panel.engine.store(rows, f"increase_{treatment}")
+    return RiskSet(
+        rows=stored,
+        engine=panel.engine,
+        roles=Roles("outcome", "treated", "firm", "market", "year", "mission"),
+        question="increase",
+        design="trials",
+        n_rows=panel.engine.count(stored),
+        controls=tuple(c for c in PAIR_CONTROLS if c not in absent),
+        absent_controls=absent,
+        after_columns=tuple(_name(k) for k in range(definitions.indicator_horizon + 1)),
+        definitions=definitions,
+        flow=trials.whole_flow(panel, years, steps),
+        simulated=panel.registers.settings.simulated is not None,
+    )
+
+
+def _supported(panel: Panel, treatment: str) -> Lazy:
+    if treatment == "mission":
+        return trials.went(panel, trials.PAIR)
+    supports = panel.supports.with_columns(year=nw.col("year").cast(nw.Int64))
+    return supports.group_by(*KEY).agg(nw.col("mission").min())
+
+
+def _pairs(panel: Panel, years: TrialYears, treatment: str) -> Lazy:
+    supported = _supported(panel, treatment)
+    active = panel.activity("market", "export")
+    path = nw.concat([active.with_columns(year=nw.col("year") + k) for k in range(1, LOOK_BACK + 1)]).unique()
+    path = path.filter(nw.col("year").is_between(years.first, years.last))
+    if treatment == "mission":
+        path = path.join(trials.hosts(panel, years), on=["market", "year"], how="inner")
+    usable = supported.filter(nw.col("year").is_between(years.first, years.last)).select(*KEY)
+    joined = nw.concat([path.select(*KEY), usable]).unique().join(supported, on=KEY, how="left")
+    treated = nw.when(nw.col("mission").is_null()).then(0).otherwise(1).cast(nw.Int64)
+    recent = [supported.select("firm", "market", nw.col("year") + k) for k in range(1, panel.definitions.washout + 1)]
+    flagged = trials.flag(joined.with_columns(treated=treated), nw.concat(recent), KEY, "washed")
+    return trials.elsewhere(trials.with_life(flagged, panel), panel)
+
+
+def _rules(panel: Panel) -> list[Rule]:
+    return [
+        Rule("in the register in t", nw.col("in_register") == 1, "firm ceased, or was not yet there, in t"),
+        Rule("no treatment of the pair in t-3..t-1", nw.col("washed") == 0, "recent mission or support"),
+        Rule("not a control of its own", nw.col("elsewhere") == 0, "firm goes to another market in t"),
+    ]
+
+
+def _with_path(rows: Lazy, panel: Panel) -> Lazy:
+    """Add yearly exports from t-4 to t+3 in EUR, and the outcome."""
+    horizon = panel.definitions.indicator_horizon
+    exports = panel.pair_years.select(
+        "firm", "market", nw.col("year").cast(nw.Int64), eur=nw.col("exports_cents").cast(nw.Float64) / 100.0
+    )
+    names = {k: _name(k) for k in range(-LOOK_BACK, horizon + 1)}
+    for k, name in names.items():
+        shifted = exports.select("firm", "market", nw.col("year") - k, nw.col("eur").clip(0.0).alias(name))
+        rows = rows.join(shifted, on=KEY, how="left").with_columns(nw.col(name).fill_null(0.0))
+    after = sum((nw.col(names[k]) for k in range(1, horizon + 1)), start=nw.lit(0.0))
+    return rows.with_columns(outcome=after / float(horizon) - nw.col(names[0]))
+
+
+def _name(k: int) -> str:
+    if k == 0:
+        return "exports_eur_in_t"
+    return f"exports_eur_before_{-k}" if k < 0 else f"exports_eur_after_{k}"

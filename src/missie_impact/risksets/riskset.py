@@ -1,0 +1,208 @@
+"""The risk set: rows at risk with their roles, made by a question or from a researcher's own table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+import narwhals as nw
+import pandas as pd
+
+from missie_impact.definitions import Definitions
+from missie_impact.errors import EmptyTableError, SchemaError
+from missie_impact.flow import Flow, FlowStep
+from missie_impact.registers import Engine
+from missie_impact.registers.engine import Lazy
+
+Question = Literal["transition", "exit", "entry", "increase", "own table"]
+Design = Literal["trials", "spells", "frame"]
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """Names of the columns by what they are; None where the table has no such column.
+
+    Attributes
+    ----------
+    outcome : 0 or 1 (``increase``: a number)
+    treatment : 0 or 1
+    firm, market : the unit
+    year : mission year of the trial, or year of the row
+    mission : mission of a treated row
+    duration, start : the row covers (start, duration]
+    cause : which event a row ends with; ``outcome`` is the event of interest
+    frequency : a row with weight 2 stands for two equal rows
+    probability : sampling, matching or balancing weight
+    """
+
+    outcome: str
+    treatment: str
+    firm: str | None = None
+    market: str | None = None
+    year: str | None = None
+    mission: str | None = None
+    duration: str | None = None
+    start: str | None = None
+    cause: str | None = None
+    frequency: str | None = None
+    probability: str | None = None
+
+    def named(self) -> dict[str, str]:
+        """Return role -> column for the roles that are filled."""
+        filled = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {role: column for role, column in filled.items() if column is not None}
+
+
+KEY_ROLES = ("firm", "market", "year", "start", "duration")
+OUTCOME_ROLES = ("outcome", "cause")
+
+
+@dataclass(frozen=True)
+class RiskSet:
+    """Rows at risk. Every estimator takes one; a :class:`Design` is made from one.
+
+    Attributes
+    ----------
+    rows : lazy table, stored once in the engine
+    roles : names of the columns by what they are
+    question, design : what is asked, and how rows came about
+    controls : default controls of the question that the table holds
+    absent_controls : default controls that could not be made, by name
+    after_columns : columns known only after t, which no design may look at
+    definitions : the rules; None for an own table
+    flow : who was left out, and why
+    n_rows : number of rows
+    simulated : whether the rows come from simulated registers
+    """
+
+    rows: Lazy
+    engine: Engine
+    roles: Roles
+    question: Question
+    design: Design
+    n_rows: int
+    controls: tuple[str, ...] = ()
+    absent_controls: tuple[str, ...] = ()
+    after_columns: tuple[str, ...] = ()
+    definitions: Definitions | None = None
+    flow: Flow = field(default_factory=Flow)
+    simulated: bool = False
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of all columns."""
+        return [c for c in self.rows.collect_schema().names() if c != ROW]
+
+    def collect(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Bring rows out as pandas, sorted by key; only the columns asked for."""
+        keys = [k for k in (getattr(self.roles, role) for role in KEY_ROLES) if k is not None]
+        wanted = list(dict.fromkeys(columns)) if columns is not None else self.columns
+        missing = [c for c in wanted if c not in self.columns]
+        if missing:
+            raise SchemaError(f"columns {missing} are not in the risk set; it holds {self.columns}.")
+        order = [*keys, ROW] if self.design == "frame" else keys
+        needed = list(dict.fromkeys([*wanted, *order]))
+        frame = self.engine.collect(self.rows.select(*needed), sort_by=order)
+        return frame[[c for c in wanted if c != ROW]].reset_index(drop=True)
+
+    def covariates(self) -> pd.DataFrame:
+        """Return everything known before the outcome: the table without outcome, cause and what lies after t."""
+        hidden = {*(getattr(self.roles, role) for role in OUTCOME_ROLES), *self.after_columns}
+        return self.collect([c for c in self.columns if c not in hidden])
+
+    def __repr__(self) -> str:
+        source = ", simulated" if self.simulated else ""
+        return f"RiskSet({self.question}, {self.design}, {self.n_rows:,} rows{source})"
+
+    def _repr_html_(self) -> str:
+        return f"<p><b>{self!r}</b></p>{self.flow._repr_html_()}"
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Any,
+        *,
+        outcome: str,
+        treatment: str,
+        firm: str | None = None,
+        market: str | None = None,
+        year: str | None = None,
+        mission: str | None = None,
+        duration: str | None = None,
+        start: str | None = None,
+        cause: str | None = None,
+        frequency: str | None = None,
+        probability: str | None = None,
+    ) -> RiskSet:
+        """Take a table of the researcher's own making as a risk set.
+
+        Parameters
+        ----------
+        frame : pandas, polars, Arrow, DuckDB or Spark frame; other columns stay available as controls
+        outcome, treatment : always needed; 0 or 1, or true and false (``outcome`` may be any number for an increase)
+        duration, start : a row covers (start, duration]; ``start`` is ``duration - 1`` when left out
+        others : see :class:`Roles`
+
+        Raises
+        ------
+        SchemaError
+            If a role names a column that is not there, or the outcome or treatment is missing in some rows.
+        EmptyTableError
+            If the table has no row.
+        """
+        roles = Roles(outcome, treatment, firm, market, year, mission, duration, start, cause, frequency, probability)
+        engine = Engine()
+        taken = _numbered(engine, frame)
+        _check_roles(roles, list(taken.collect_schema().names()))
+        n_rows = engine.count(taken)
+        if n_rows == 0:
+            raise EmptyTableError("the table of the risk set has no row; expected one row per unit at risk.")
+        flow = Flow((FlowStep("rows of the own table", n_rows),))
+        risk = cls(taken, engine, roles, "own table", "frame", n_rows, flow=flow)
+        _check_values(risk)
+        return risk
+
+
+ROW = "row_number_"  # keeps the order of an own table, whose key need not be unique
+
+
+def _numbered(engine: Engine, frame: Any) -> Lazy:
+    """Copy an own table in with its row numbers; a lazy table is numbered by all its columns."""
+    native = nw.from_native(frame, pass_through=True)
+    if isinstance(native, nw.DataFrame):
+        return engine.take(native.with_row_index(ROW))
+    taken = engine.take(frame)
+    columns = taken.collect_schema().names()
+    return engine.store(taken.with_row_index(ROW, order_by=columns), "own_table")
+
+
+def _check_roles(roles: Roles, columns: list[str]) -> None:
+    absent = {role: column for role, column in roles.named().items() if column not in columns}
+    if absent:
+        raise SchemaError(f"roles {absent} name columns that are not there; the table has {columns}.")
+    doubled = [c for c in set(roles.named().values()) if list(roles.named().values()).count(c) > 1]
+    if set(doubled) & {roles.outcome, roles.treatment}:
+        raise SchemaError(f"columns {sorted(doubled)} are given two roles; outcome and treatment must be their own.")
+
+
+def _check_values(risk: RiskSet) -> None:
+    """Outcome, treatment and weights must be there in every row, the treatment 0 or 1."""
+    for role in ("outcome", "treatment", "frequency", "probability"):
+        column = getattr(risk.roles, role)
+        if column is None:
+            continue
+        values = risk.collect([column])[column]
+        missing = int(values.isna().sum())
+        if missing:
+            raise SchemaError(
+                f"column `{column}` ({role}): expected a value in every row, found {missing} rows without one. "
+                "Leave these rows out before you make the risk set."
+            )
+        if not pd.api.types.is_numeric_dtype(values):
+            raise SchemaError(f"column `{column}` ({role}): expected numbers or true/false, found {values.dtype}.")
+        if role == "treatment" and not values.astype(float).isin([0.0, 1.0]).all():
+            wrong = int((~values.astype(float).isin([0.0, 1.0])).sum())
+            raise SchemaError(f"column `{column}` (treatment): expected 0 or 1, found other values in {wrong} rows.")
+        if role in ("frequency", "probability") and (values < 0).any():
+            raise SchemaError(f"column `{column}` ({role}): expected weights of at least 0, found negative ones.")

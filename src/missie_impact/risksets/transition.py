@@ -1,0 +1,130 @@
+"""Whether incidental exporters become structural: one trial per mission year."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import narwhals as nw
+
+from missie_impact.definitions import TRANSITION_CONTROLS
+from missie_impact.panel import Panel
+from missie_impact.panel.status import with_window
+from missie_impact.registers.engine import Lazy
+from missie_impact.risksets import trials
+from missie_impact.risksets.covariates import add_country_group, add_pair_covariates, complete_firm_rows
+from missie_impact.risksets.riskset import RiskSet, Roles
+from missie_impact.risksets.trials import Rule, TrialYears
+
+
+def transition_risk_set(panel: Panel, *, level: Literal["firm", "market"] | None = None) -> RiskSet:
+    """Make the stacked trials of incidental exporters that may become structural.
+
+    One row per unit and mission year t: active at the end of t-1, incidental on the window t-4..t-1, in the register
+    in t, without a listed mission in t-3..t-1. Treated: a listed mission in t. Outcome: active in at least
+    ``min_years`` of t+1..t+4 (``count_from="t"``: t..t+3). A firm that dies is not structural; one whose identity is
+    lost before the outcome is seen is left out and counted. Nobody is left out for a later mission.
+
+    Parameters
+    ----------
+    level : "firm" or "market" (firm x market); the definitions' ``transition_level`` unless told otherwise
+
+    Returns
+    -------
+    RiskSet
+        Columns: firm, (market,) year, treated, mission, outcome, later_years (active years of the outcome window),
+        died (by t+4), young (younger than the window), size, the default controls.
+
+    Raises
+    ------
+    NoParticipantError
+        If no firm of the register is on any listed mission.
+    """
+    trials.require_participants(panel)
+    level = level or panel.definitions.transition_level
+    unit = trials.FIRM if level == "firm" else trials.PAIR
+    years = _trial_years(panel)
+    candidates = panel.engine.store(_candidates(panel, unit, years), f"transition_candidates_{level}")
+    rules = _rules(panel, unit)
+    steps = trials.attrition(panel, candidates, f"incidental in the year before, {years.first}-{years.last}", rules)
+    kept = trials.keep(candidates, rules).drop(
+        "washed", "in_register", "lost_year", "lost", "elsewhere", "treated_ever"
+    )
+    rows, absent = complete_firm_rows(kept, panel, panel.definitions.size_transition, years)
+    if level == "market":
+        rows = add_country_group(add_pair_covariates(rows, panel, years, "export"), panel)
+    stored = panel.engine.store(rows, f"transition_{level}")
+    return RiskSet(
+        rows=stored,
+        engine=panel.engine,
+        roles=Roles("outcome", "treated", "firm", "market" if level == "market" else None, "year", "mission"),
+        question="transition",
+        design="trials",
+        n_rows=panel.engine.count(stored),
+        controls=tuple(c for c in TRANSITION_CONTROLS if c not in absent),
+        absent_controls=absent,
+        after_columns=("died", "later_years"),
+        definitions=panel.definitions,
+        flow=trials.whole_flow(panel, years, steps),
+        simulated=panel.registers.settings.simulated is not None,
+    )
+
+
+def _trial_years(panel: Panel) -> TrialYears:
+    definitions = panel.definitions
+    behind = definitions.outcome_years if definitions.count_from == "t+1" else definitions.outcome_years - 1
+    return trials.usable_years(panel, before=definitions.window, after=behind)
+
+
+def _candidates(panel: Panel, unit: list[str], years: TrialYears) -> Lazy:
+    """Units incidental and active at t-1, with treatment, outcome and everything the rules look at."""
+    definitions = panel.definitions
+    level: Literal["firm", "market"] = "firm" if unit == trials.FIRM else "market"
+    active = panel.activity(level, definitions.transition_flow)
+    seen = _with_outcome(with_window(active, unit, definitions), unit, panel)
+    incidental = seen.filter(nw.col("active_years") < definitions.min_years).drop("pattern", "active_years")
+    at_risk = incidental.with_columns(year=nw.col("year") + 1).filter(
+        nw.col("year").is_between(years.first, years.last)
+    )
+    if level == "market":
+        at_risk = at_risk.join(trials.hosts(panel, years), on=["market", "year"], how="inner")
+    flagged = trials.with_life(trials.with_treatment(at_risk, panel, unit), panel)
+    flagged = trials.never_pool(trials.elsewhere(flagged, panel), panel, unit)
+    last = nw.col("year") + definitions.outcome_years
+    return flagged.with_columns(
+        died=nw.when((nw.col("ended") <= last).fill_null(False)).then(1).otherwise(0).cast(nw.Int64),
+        lost=nw.when((nw.col("lost_year") <= last).fill_null(False)).then(1).otherwise(0).cast(nw.Int64),
+        young=nw.when((nw.col("founded") > nw.col("year") - definitions.window).fill_null(False)).then(1).otherwise(0),
+    ).drop("founded", "ended")
+
+
+def _with_outcome(active: Lazy, unit: list[str], panel: Panel) -> Lazy:
+    """Count the active years of the outcome window from the next active years; year is still t-1."""
+    definitions, year = panel.definitions, nw.col("year")
+    first = 2 if definitions.count_from == "t+1" else 1
+    last = first + definitions.outcome_years - 1
+    leads = [f"lead_{k}" for k in range(1, last + 1)]
+    ahead = active.with_columns(
+        *(year.shift(-k).over(*unit, order_by="year").alias(name) for k, name in enumerate(leads, start=1))
+    )
+    counted = sum(
+        (
+            nw.when((nw.col(name) - year).is_between(first, last).fill_null(False)).then(1).otherwise(0)
+            for name in leads
+        ),
+        start=nw.lit(0),
+    )
+    outcome = nw.when(nw.col("later_years") >= definitions.min_years).then(1).otherwise(0).cast(nw.Int64)
+    return ahead.with_columns(later_years=counted.cast(nw.Int64)).with_columns(outcome=outcome).drop(*leads)
+
+
+def _rules(panel: Panel, unit: list[str]) -> list[Rule]:
+    rules = [
+        Rule("in the register in t", nw.col("in_register") == 1, "firm ceased, or was not yet there, in t"),
+        Rule("no listed mission in t-3..t-1", nw.col("washed") == 0, "recent mission"),
+        Rule("identity known", nw.col("lost") == 0, "identity lost before the outcome is seen"),
+    ]
+    if unit == trials.PAIR:
+        rules.append(Rule("not a control of its own", nw.col("elsewhere") == 0, "firm goes to another market in t"))
+    if panel.definitions.pool == "never":
+        rules.append(Rule("never treated", nw.col("treated_ever") == 0, "control with a mission at another time"))
+    return rules
