@@ -5,7 +5,6 @@ Fisher scoring with step halving. Same likelihood, optimum and standard errors a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,48 +12,14 @@ from scipy import linalg
 
 from missie_impact.errors import CollinearityError, ConvergenceError, NoEventError, SeparationError, SettingsError
 from missie_impact.numerics.cells import Design, Floats, Term
+from missie_impact.numerics.likelihood import Block, Blocks, Moments, loglik_at, moments_at, total_moments
 from missie_impact.numerics.links import LinkName, get_link
+
+__all__ = ["BinomialFit", "Block", "Blocks", "fit_binomial", "fit_blocks", "loglik_at", "moments_at", "score_rows"]
 
 HALVINGS = 30
 SETTLED_ETA = 1e-3  # a last step that moves no row's linear predictor by more has settled
 SEPARATING_SHARE = 0.02  # of the largest movement: what is left of the finite part of a diverging step
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Rows that are passed over together. All blocks of a fit share their terms.
-
-    Attributes
-    ----------
-    y : (n,) 0 or 1, or the share of events among the ``frequency`` equal rows it stands for
-    design : covariates
-    frequency : (n,) how many rows each row stands for; None is one
-    probability : (n,) sampling, matching or balancing weight; None is one
-    """
-
-    y: Floats
-    design: Design
-    frequency: Floats | None = None
-    probability: Floats | None = None
-
-    @property
-    def weight(self) -> Floats | None:
-        """Product of both weights, or None where both are one."""
-        if self.frequency is None or self.probability is None:
-            return self.frequency if self.probability is None else self.probability
-        return self.frequency * self.probability
-
-
-Blocks = Callable[[], Iterable[Block]]
-
-
-@dataclass(frozen=True, slots=True)
-class Moments:
-    """Log likelihood, score (k,) and information (k, k) at given coefficients."""
-
-    log_likelihood: float
-    score: Floats
-    information: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +129,7 @@ def fit_blocks(
 class _Counts:
     n_rows: float
     n_events: float
+    mass: float
     share: float
     terms: tuple[Term, ...]
 
@@ -176,8 +142,12 @@ def _fit(
         raise NoEventError(
             f"expected events and other rows, found {counts.n_events:g} events in {counts.n_rows:g} rows."
         )
-    coef = _start(terms, counts.share, link) if start is None else start
-    here, direction, gradient = _total(blocks, coef, link), None, np.inf
+    coef = _start(terms, counts.share, link)
+    here, direction, gradient = total_moments(blocks, coef if start is None else start, link), None, np.inf
+    if start is not None:
+        null = counts.mass * (counts.share * np.log(counts.share) + (1 - counts.share) * np.log1p(-counts.share))
+        near = np.isfinite(here.log_likelihood) and here.log_likelihood > null
+        coef, here = (start, here) if near else (coef, total_moments(blocks, coef, link))
     for step in range(1, max_steps + 1):
         gradient = _scaled_gradient(here)
         if gradient <= tolerance and not _still_moving(blocks, direction, terms):
@@ -195,38 +165,6 @@ def _fit(
         f"no maximum after {max_steps} steps over {counts.n_rows:g} rows; the scaled gradient is still {gradient:.1e}, "
         f"expected at most {tolerance:.1e}. Rescale continuous columns, or give a larger max_steps."
     )
-
-
-def moments_at(
-    coef: Floats,
-    y: Floats,
-    design: Design,
-    *,
-    link: LinkName = "cloglog",
-    weight: Floats | None = None,
-    information: str = "expected",
-) -> Moments:
-    """Log likelihood, score and information at given coefficients.
-
-    Parameters
-    ----------
-    weight : (n,) product of frequency and probability weights
-    information : "expected", or "observed" for minus the Hessian
-    """
-    terms = get_link(link).terms(y, design.predict(coef))
-    weight = np.ones(design.n_rows) if weight is None else weight
-    chosen = terms.observed if information == "observed" else terms.expected
-    return Moments(
-        float(weight @ terms.log_likelihood), design.sums(weight * terms.score), design.crossproduct(weight * chosen)
-    )
-
-
-def loglik_at(
-    coef: Floats, y: Floats, design: Design, *, link: LinkName = "cloglog", weight: Floats | None = None
-) -> float:
-    """Log likelihood at given coefficients."""
-    value = get_link(link).terms(y, design.predict(coef)).log_likelihood
-    return float(value.sum() if weight is None else weight @ value)
 
 
 def score_rows(
@@ -294,14 +232,15 @@ def _cell_means(block: Block) -> Block:
 def _start_from_cells(block: Block, link: LinkName) -> Floats | None:
     """Fit cells at the means of their continuous columns: nearly free, and near enough to save passes."""
     design = block.design
-    if not len(design.continuous) or design.n_cells * 4 > design.n_rows:
+    few, many = 20 * design.n_columns, design.n_rows // 4
+    if not len(design.continuous) or not few < design.n_cells < many:
         return None
     cells = _cell_means(block)
     mass = cells.frequency if cells.weight is None else cells.weight
     share = float(np.average(cells.y, weights=mass)) if mass is not None and mass.sum() > 0 else 0.0
     coef = _start(design.terms, share, link)
     try:
-        here = _total(lambda: (cells,), coef, link)
+        here = total_moments(lambda: (cells,), coef, link)
         for _ in range(6):
             direction = _solve(here.information, here.score, design.terms)
             coef, here = _advance(lambda: (cells,), coef, direction, here, link)
@@ -323,7 +262,7 @@ def _counts(blocks: Blocks) -> _Counts:
         terms = block.design.terms
     if terms is None:
         raise SettingsError("expected at least one block of rows, found none.")
-    return _Counts(n_rows, n_events, events / mass if mass > 0 else 0.0, terms)
+    return _Counts(n_rows, n_events, mass, events / mass if mass > 0 else 0.0, terms)
 
 
 def _start(terms: tuple[Term, ...], share: float, link: LinkName) -> Floats:
@@ -333,45 +272,12 @@ def _start(terms: tuple[Term, ...], share: float, link: LinkName) -> Floats:
     return coef
 
 
-def _total(blocks: Blocks, coef: Floats, link: LinkName) -> Moments:
-    log_likelihood, score, information = 0.0, np.zeros(len(coef)), np.zeros((len(coef), len(coef)))
-    for block in blocks():
-        part = _moments(block, coef, link)
-        log_likelihood += part.log_likelihood
-        score += part.score
-        information += part.information
-    return Moments(log_likelihood, score, information)
-
-
-def _moments(block: Block, coef: Floats, link: LinkName) -> Moments:
-    """One pass over the rows of a block, slice by slice so that nothing of length n is made."""
-    design, weight, quick = block.design, block.weight, get_link(link).quick
-    q = len(design.continuous)
-    total, cells_score, cells_weight = 0.0, np.zeros(design.n_cells), np.zeros(design.n_cells)
-    mixed, other, slopes = np.zeros((q, design.n_cells)), np.zeros((q, q)), np.zeros(q)
-    for rows in design.slices():
-        log_likelihood, score, information = quick(block.y[rows], design.predict(coef, rows))
-        if weight is not None:
-            log_likelihood, score, information = (weight[rows] * v for v in (log_likelihood, score, information))
-        total += float(log_likelihood.sum())
-        cells_score += design.per_cell(score, rows)
-        cells_weight += design.per_cell(information, rows)
-        x = design.continuous[:, rows]
-        weighted = x * information
-        slopes += x @ score
-        other += weighted @ x.T
-        for j in range(q):
-            mixed[j] += design.per_cell(weighted[j], rows)
-    score_vector = np.concatenate([design.dummies.T @ cells_score, slopes])
-    return Moments(total, score_vector, design.assemble(cells_weight, mixed, other))
-
-
 def _advance(blocks: Blocks, coef: Floats, direction: Floats, here: Moments, link: LinkName) -> tuple[Floats, Moments]:
     """Go along the direction, half as far as long as the likelihood falls."""
     slack = 1e-10 * (1.0 + abs(here.log_likelihood))  # rounding of a sum of many rows
     for halving in range(HALVINGS):
         trial = coef + direction * 0.5**halving
-        there = _total(blocks, trial, link)
+        there = total_moments(blocks, trial, link)
         if np.isfinite(there.log_likelihood) and there.log_likelihood >= here.log_likelihood - slack:
             return trial, there
     raise ConvergenceError(
