@@ -81,7 +81,7 @@ def loglik_at(
     return float(value.sum() if weight is None else weight @ value)
 
 
-def totalblock_moments(blocks: Blocks, coef: Floats, link: LinkName) -> Moments:
+def total_moments(blocks: Blocks, coef: Floats, link: LinkName) -> Moments:
     """Sum over blocks; one pass over all rows."""
     log_likelihood, score, information = 0.0, np.zeros(len(coef)), np.zeros((len(coef), len(coef)))
     for block in blocks():
