@@ -62,10 +62,13 @@ class State:
 
     def take(self, firms: Ints) -> State:
         """Return a world of some firms with all their pairs; a firm taken twice becomes two firms that share draws."""
-        order = np.argsort(self.pairs.firm, kind="stable")
-        first = np.searchsorted(self.pairs.firm[order], np.arange(len(self.firms) + 1))
+        wanted = np.zeros(len(self.firms), np.bool_)
+        wanted[firms] = True
+        rows = np.flatnonzero(wanted[self.pairs.firm])
+        rows = rows[np.argsort(self.pairs.firm[rows], kind="stable")]
+        first = np.searchsorted(self.pairs.firm[rows], np.arange(len(self.firms) + 1))
         start, stop = first[firms], first[firms + 1]
-        pairs = self.pairs.take(order[ranges(start, stop)])
+        pairs = self.pairs.take(rows[ranges(start, stop)])
         pairs.firm = np.repeat(np.arange(len(firms), dtype=np.int32), stop - start)
         return State(
             self.firms.take(firms),

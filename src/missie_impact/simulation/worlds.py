@@ -15,6 +15,7 @@ from .keys import MARKET_CODES, Bools, Floats, Ints
 from .markets import Calendar, Markets, load_calendar, load_markets
 from .parameters import FIRST_SIMULATED_YEAR, SimulationSettings
 from .population import Firms, draw_candidates, draw_firms
+from .potential import Sampling, Trials, outcome_table
 from .state import Intentions, Setting, State, YearRecord, advance, intend, renew, start_state
 
 
@@ -136,7 +137,14 @@ def draw_world(settings: SimulationSettings, *, progress: bool | None = None) ->
             records.append(record)
             workers.append(step.state.log_workers.astype(np.float32))
 
-    run(setting, firms, after=keep, progress=progress)
+    trials = Trials(setting, Sampling(realised=True))
+    run(
+        setting,
+        firms,
+        before=lambda step: trials.step(step.state, step.intentions, step.year),
+        after=keep,
+        progress=progress,
+    )
     trade = _stack(years, [(r.trade_firm, r.trade_market, r.value_eur) for r in records])
     affiliates = _stack(years, [(r.affiliate_firm, r.affiliate_market) for r in records])
     goes_firm = np.concatenate([r.goes_firm for r in records])
@@ -153,7 +161,7 @@ def draw_world(settings: SimulationSettings, *, progress: bool | None = None) ->
         *affiliates,
         goes_firm[order],
         goes_mission[order],
-        pd.DataFrame(columns=["firm", "market", "year", "outcome", "y0", "y1"]),
+        outcome_table(trials.done, setting.markets.codes, settings.last_year),
     )
 
 
