@@ -116,16 +116,22 @@ def frames_of(
     absent: str = "",
     identities: str = "",
     affiliates: str = "",
+    large: str = "",
     guide: bool = True,
 ) -> dict[str, pd.DataFrame]:
     """Return the tables of a register.
 
     With `guide`, a firm that trades nothing goes to Kenya every year from 2005 on: the list then runs from 2005,
     every year is a mission year and Kenya a host in each, so that pairs with Kenya can be controls in every trial.
+    Firms named in `large` have 300 workers and a turnover of 60 million euro, the others 10 workers and 1 million.
     """
     if guide:
         missions += "".join(f"\n{GUIDE} {GUIDE_MARKET} {year}-06-01" for year in range(2005, LAST + 1))
-    trade, listed, changes = trade_rows(histories), mission_rows(missions), identity_rows(identities)
+    trade, listed, changes = (
+        trade_rows(histories or f"{GUIDE} JP {LAST}: x"),
+        mission_rows(missions),
+        identity_rows(identities),
+    )
     seats = [line.split() for line in filter(None, map(str.strip, affiliates.splitlines()))]
     houses = pd.DataFrame(
         [{"firm": f, "market": m, "year": y} for f, m, a, b in seats for y in range(int(a), int(b) + 1)],
@@ -141,7 +147,9 @@ def frames_of(
     firms = sorted(names)
     links = pd.DataFrame({"kvk": [f"kvk-{f}" for f in firms], "firm": firms})
     links = links.assign(valid_from=date(1980, 1, 1), valid_to=date(2099, 12, 31))
-    tables = {"trade": trade, "firms": firm_rows(firms, life, absent), "participations": listed, "links": links}
+    register = firm_rows(firms, life, absent)
+    register.loc[register["firm"].isin(large.split()), ["workers", "turnover_eur"]] = [300.0, 60_000_000.0]
+    tables = {"trade": trade, "firms": register, "participations": listed, "links": links}
     tables |= {"identity_changes": changes, "affiliates": houses}
     return {name: table for name, table in tables.items() if len(table)}
 

@@ -86,7 +86,8 @@ def test_an_unseen_origin_has_no_known_duration(panel_of, rows):
 
 
 def test_the_other_common_rule_dates_the_last_active_year(panel_of, rows):
-    # gap_years=1, row_year="last_active": active in the row's year, exit if not active in the next.
+    # gap_years=1, row_year="last_active": active in the row's year, exit if not active in the next. In 2011 the pair
+    # has traded in three of four years once more.
     rule = CBS_2024.replace(gap_years=1, row_year="last_active", origin_zeros=1)
     found = spells(panel_of, rows, "kim KE 2006: x x x x . x", "kim", "year cause outcome", definitions=rule)
-    assert found == [(2008, "none", 0), (2009, "exit", 1)]
+    assert found == [(2008, "none", 0), (2009, "exit", 1), (2011, "exit", 1)]

@@ -110,9 +110,9 @@ def test_lost_identity_is_its_own_cause(panel_of, rows, year, last):
 
 def test_the_last_data_year_only_decides_the_year_before(panel_of, rows):
     undecided = trials(panel_of, rows, "gus KE 2010: x x x x x x .", "gus")
-    assert undecided == [(2014, 2015, "none")]
+    assert undecided == [(2013, 2014, "none"), (2013, 2015, "none"), (2014, 2015, "none")]
     decided = trials(panel_of, rows, "hal KE 2010: x x x x x . .", "hal")
-    assert decided == [(2014, 2015, "exit")]
+    assert decided == [(2013, 2014, "none"), (2013, 2015, "exit"), (2014, 2015, "exit")]
 
 
 def test_pairs_of_a_firm_that_goes_elsewhere_are_not_controls(panel_of, rows):
