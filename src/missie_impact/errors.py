@@ -57,3 +57,11 @@ class ConvergenceError(MissieError, RuntimeError):
 
 class EngineError(MissieError, RuntimeError):
     """The engine failed; its own words are withheld because they may quote values."""
+
+
+class MissingValueError(MissieError, ValueError):
+    """A column that must be filled in every row is not."""
+
+
+class MicrodataError(MissieError, TypeError):
+    """Something that holds rows of firms was to be saved."""

@@ -1,0 +1,106 @@
+"""What the three estimators share: options checked, rows read, groups fitted, the result put together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from missie_impact.effects.groups import FIXED, ScalesOf, estimate_all, flow_of
+from missie_impact.effects.result import Effect
+from missie_impact.effects.rows import ClusterName, Request, Rows, Source, parts, read_rows
+from missie_impact.errors import SettingsError
+from missie_impact.numerics.links import LinkName
+
+Vcov = Literal["stacked", "fixed_covariates"]
+AlsoCluster = Sequence[ClusterName | Sequence[ClusterName] | None]
+
+DESIGN_TEXT = {
+    "trials": "regression on stacked trials",
+    "spells": "regression on whole spells, an association",
+    "frame": "regression on an own table",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitOptions:
+    """Settings that are rarely changed.
+
+    Attributes
+    ----------
+    conf_level : of every interval; normal, or t with min(G) - 1 degrees of freedom for two-way errors
+    vcov : "stacked" (the rows averaged over are a sample too) or "fixed_covariates" (delta method given them, as in R)
+    duration_classes : lower bounds of the duration classes of whole spells and own tables, the last one open. None
+        leaves the duration out, for a baseline that stands among the controls
+    """
+
+    conf_level: float = 0.95
+    vcov: Vcov = "stacked"
+    duration_classes: tuple[int, ...] | None = tuple(range(1, 11))
+
+    def __post_init__(self) -> None:
+        if not 0.5 < self.conf_level < 1:
+            raise SettingsError(f"conf_level: expected a number between 0.5 and 1, found {self.conf_level}.")
+        if self.vcov not in ("stacked", "fixed_covariates"):
+            raise SettingsError(f"vcov: expected 'stacked' or 'fixed_covariates', found {self.vcov!r}.")
+        bounds = self.duration_classes
+        if bounds is not None and (not bounds or list(bounds) != sorted(set(bounds))):
+            raise SettingsError(f"duration_classes: expected rising lower bounds, found {list(bounds)}.")
+
+
+DEFAULT_OPTIONS = FitOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is estimated and how.
+
+    Attributes
+    ----------
+    outcome : what happens to the unit
+    link : of the likelihood
+    model : the likelihood in words
+    population : over whom marginal scales are standardised
+    scales : puts a fit on its scales
+    """
+
+    outcome: str
+    link: LinkName
+    model: str
+    population: str
+    scales: ScalesOf
+
+
+def effect(source: Source, request: Request, task: Task, options: FitOptions, keep_fit: bool) -> Effect:
+    """Read the rows, fit all groups and put the result together."""
+    risk, weight = parts(source)
+    rows = read_rows(source, request)
+    results, whole, fits = estimate_all(rows, task.link, task.scales, keep_fit)
+    main = rows.clusterings[0].name
+    design = DESIGN_TEXT[risk.design] + (", weighted" if weight is not None or rows.probability is not None else "")
+    return Effect(
+        outcome=task.outcome,
+        term=rows.treatment,
+        design=design,
+        model=task.model,
+        population=task.population,
+        groups=results,
+        vcov=main if options.vcov == "stacked" else main + FIXED,
+        vcovs=tuple(results[0].covariances),
+        conf_level=options.conf_level,
+        flow=flow_of(risk.flow, whole),
+        notes=(*_notes(rows), *results[0].notes),
+        simulated=risk.simulated,
+        fits=fits,
+    )
+
+
+def _notes(rows: Rows) -> list[str]:
+    notes = []
+    if rows.left_out:
+        notes.append(f"controls left out, no such column: {', '.join(rows.left_out)}")
+    if not rows.variables:
+        notes.append("no controls: groups that differ are compared as they are")
+    if any(len(c.dimensions) == 2 for c in rows.clusterings):
+        notes.append("two-way errors: t intervals with the smaller number of clusters less one degrees of freedom")
+    return notes

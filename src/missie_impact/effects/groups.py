@@ -1,0 +1,181 @@
+"""From rows to results: every group fitted on its own, put on its scales, with its terms and notes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from missie_impact.effects.model import Certain, Fitted, counted, fit_group
+from missie_impact.effects.result import Fit, GroupResult, TermName
+from missie_impact.effects.rows import Clustering, Group, Rows
+from missie_impact.errors import CollinearityError, MissieError, NoEventError, NoParticipantError, SeparationError
+from missie_impact.flow import Flow, FlowStep
+from missie_impact.numerics.cells import Term
+from missie_impact.numerics.covariance import Covariance, clusters_of, covariance
+from missie_impact.numerics.links import LinkName
+
+Floats = NDArray[np.float64]
+
+FEW_TREATED_CLUSTERS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Scales:
+    """A group's numbers on all scales: values (s,), and per error their (s, s) covariance, ratios in logs."""
+
+    names: tuple[str, ...]
+    values: Floats
+    covariances: Mapping[str, Floats]
+    notes: tuple[str, ...] = ()
+
+
+ScalesOf = Callable[[Fitted], Scales]
+
+
+def estimate_group(rows: Rows, group: Group, link: LinkName, scales: ScalesOf) -> tuple[GroupResult, Fitted]:
+    """Fit one group and put it on all scales. Errors of `fit_group` pass through."""
+    fitted = fit_group(rows, group.rows, link)
+    covariances = {c.name: coefficient_covariance(fitted, c) for c in rows.clusterings}
+    made = scales(fitted)
+    degrees = {name: cov.df if len(cov.n_clusters) == 2 else np.inf for name, cov in covariances.items()}
+    terms, coef, reasons, places = _terms(fitted)
+    result = GroupResult(
+        group=group.name,
+        counts=fitted.counts(),
+        scales=made.names,
+        values=made.values,
+        covariances=made.covariances,
+        terms=terms,
+        coef=coef,
+        term_reasons=reasons,
+        coef_covariances={name: _spread(cov.matrix, places, len(terms)) for name, cov in covariances.items()},
+        degrees={name: degrees[name.removesuffix(FIXED)] for name in made.covariances},
+        notes=(*_notes(fitted), *_cluster_notes(fitted, covariances), *made.notes),
+        log_likelihood=fitted.fit.log_likelihood,
+    )
+    fixed = {
+        name + FIXED: matrix for name, matrix in result.coef_covariances.items() if name + FIXED in made.covariances
+    }
+    return replace(result, coef_covariances={**result.coef_covariances, **fixed}), fitted
+
+
+FIXED = ", fixed covariates"
+
+
+def coefficient_covariance(fitted: Fitted, clustering: Clustering) -> Covariance:
+    """Covariance of the coefficients under one choice of clusters.
+
+    Without clusters: the inverse information, or HC0 where probability weights make that invalid.
+    """
+    if clustering.dimensions:
+        used = [clusters_of(d.codes[fitted.used]) for d in clustering.dimensions]
+        return covariance(fitted.scores, used)
+    if clustering.name == "hc0":
+        return covariance(fitted.scores)
+    return Covariance(fitted.fit.bread, (), "model", np.inf)
+
+
+def no_estimate(rows: Rows, group: Group, names: Sequence[str], reason: str) -> GroupResult:
+    """Return a group without an estimate: NaN on every scale, counts and the reason."""
+    positions = np.flatnonzero(group.rows)
+    weight = np.ones(len(positions)) if rows.frequency is None else rows.frequency[positions]
+    units = rows.treated[positions] if rows.first is None else rows.treated[positions] & rows.first[positions]
+    firms = None if rows.firm is None else len(np.unique(rows.firm[positions]))
+    counts = counted(weight, units, rows.y[positions], firms)
+    return GroupResult(group.name, counts, tuple(names), np.full(len(names), np.nan), reason=reason)
+
+
+def estimate_all(
+    rows: Rows, link: LinkName, scales: ScalesOf, keep_fit: bool = False
+) -> tuple[tuple[GroupResult, ...], Fitted, dict[str, Fit] | None]:
+    """Fit all rows and each subgroup on its own.
+
+    What empties the whole call raises; a subgroup that cannot be estimated is NaN with its reason.
+    """
+    everything = Group("all", np.ones(rows.n, dtype=bool))
+    whole, fitted = estimate_group(rows, everything, link, scales)
+    results, fits = [whole], {"all": Fit(fitted.fit, fitted.scores.row, fitted.used)}
+    for group in rows.groups:
+        try:
+            result, part = estimate_group(rows, group, link, scales)
+        except (NoParticipantError, NoEventError, SeparationError, CollinearityError) as error:
+            results.append(no_estimate(rows, group, whole.scales, _short(error)))
+            continue
+        results.append(result)
+        fits[group.name] = Fit(part.fit, part.scores.row, part.used)
+    return tuple(results), fitted, fits if keep_fit else None
+
+
+def flow_of(risk_flow: Flow, fitted: Fitted) -> Flow:
+    """Return the flow of the risk set with the rows that left the likelihood behind it."""
+    counts = fitted.counts()
+    reason = "; ".join(_certain_text(found) for found in fitted.certain)
+    return risk_flow.then(FlowStep("in the likelihood", counts.n_rows, counts.n_firms, counts.n_treated, reason))
+
+
+def _terms(fitted: Fitted) -> tuple[tuple[TermName, ...], Floats, tuple[str, ...], list[int]]:
+    """All coefficients, those without an estimate among them, and the places of those with one."""
+    plain = fitted.rows.plain
+    names = [_term_name(term, plain) for term in fitted.fit.terms]
+    values, reasons = [*fitted.fit.coef.tolist()], [""] * len(names)
+    for term in fitted.settled.aliased:
+        names.append(_term_name(term, plain))
+        reasons.append("collinear with others")
+    for found in fitted.certain:
+        if found.level:
+            names.append(TermName(found.variable, "" if found.variable in plain else found.level))
+            reasons.append(_certain_text(found))
+    values += [np.nan] * (len(names) - len(values))
+    # The treatment first after the constant: it is what the reader looks for.
+    return tuple(names), np.array(values), tuple(reasons), list(range(len(fitted.fit.terms)))
+
+
+def _term_name(term: Term, plain: frozenset[str]) -> TermName:
+    return TermName(term.variable, "" if term.variable in plain else term.level)
+
+
+def _spread(matrix: Floats, places: list[int], size: int) -> Floats:
+    wide = np.full((size, size), np.nan)
+    wide[np.ix_(places, places)] = matrix
+    return wide
+
+
+def _certain_text(found: Certain) -> str:
+    where = f"{found.variable}={found.level}" if found.level else found.variable
+    return f"{'only' if found.events else 'no'} events at {where}: {found.rows} rows left the likelihood"
+
+
+def _notes(fitted: Fitted) -> list[str]:
+    notes = [_certain_text(found) for found in fitted.certain]
+    if fitted.certain:
+        notes.append("rows that left the likelihood keep their certain risk, the same in both worlds")
+    if fitted.constant:
+        notes.append(f"controls without variation left out: {', '.join(fitted.constant)}")
+    return notes
+
+
+def _cluster_notes(fitted: Fitted, covariances: Mapping[str, Covariance]) -> list[str]:
+    notes = [f"{name}: {note}" for name, cov in covariances.items() for note in cov.notes]
+    treated = fitted.used[fitted.rows.treated[fitted.used]]
+    for clustering in fitted.rows.clusterings:
+        counts = [len(np.unique(d.codes[treated])) for d in clustering.dimensions]
+        if counts and min(counts) < FEW_TREATED_CLUSTERS:
+            notes.append(
+                f"{clustering.name}: only {min(counts)} clusters with treated rows: errors are likely too small"
+            )
+    return notes
+
+
+def _short(error: MissieError) -> str:
+    """First clause of an error, for a table."""
+    known = ("no treated rows", "no untreated rows", "no events", "only events", "separation")
+    text = str(error)
+    for clause in known:
+        if text.startswith(clause):
+            return text.split(",")[0].split(". ")[0] if clause == "separation" else clause
+    if isinstance(error, CollinearityError):
+        return "collinear with others"
+    return "separation" if isinstance(error, SeparationError) else "no events"

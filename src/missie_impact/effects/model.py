@@ -1,0 +1,265 @@
+"""One regression: which rows and columns can be used, the fit, and the two worlds it predicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from missie_impact.effects.result import Counts
+from missie_impact.effects.rows import Mask, Rows
+from missie_impact.errors import (
+    NoEventError,
+    NoParticipantError,
+    SeparationError,
+)
+from missie_impact.numerics.binomial import BinomialFit, fit_binomial
+from missie_impact.numerics.covariance import Clusters, Scores, clusters_of, fit_scores
+from missie_impact.numerics.design import Column, Design, Factor, build_design
+from missie_impact.numerics.links import LinkName
+from missie_impact.numerics.separation import Settled, find_separation, settle
+
+Floats = NDArray[np.float64]
+Positions = NDArray[np.intp]
+
+CERTAIN = 40.0  # a linear predictor so large that logit and cloglog are 0 or 1 in double precision
+LP_ROWS = 200_000  # beyond this the linear programme that names separated rows takes minutes
+
+
+@dataclass(frozen=True, slots=True)
+class Certain:
+    """Rows that leave the likelihood because the model predicts them perfectly.
+
+    Attributes
+    ----------
+    variable, level : what predicts them; level empty for a combination of terms
+    rows, events : how many, and how many of them have the event
+    """
+
+    variable: str
+    level: str
+    rows: int
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A fit and what was left out on the way to it.
+
+    Attributes
+    ----------
+    rows : the whole risk set
+    group : (n,) rows of the group with a positive weight
+    used : positions of the rows in the likelihood
+    settled : their design
+    fit, scores : the optimum and its score equations
+    certain : levels that left with their rows
+    combined : positions of rows that a combination of terms predicts perfectly
+    constant : controls without variation in the group
+    """
+
+    rows: Rows
+    group: Mask
+    used: Positions
+    settled: Settled
+    fit: BinomialFit
+    scores: Scores
+    certain: tuple[Certain, ...]
+    combined: Positions
+    constant: tuple[str, ...]
+
+    @property
+    def treatment(self) -> int:
+        """Position of the treatment's coefficient."""
+        return self.settled.design.positions(self.rows.treatment)[0]
+
+    def counts(self) -> Counts:
+        """Count what stands behind the estimate."""
+        rows, used = self.rows, self.used
+        units = rows.treated[used] if rows.first is None else rows.treated[used] & rows.first[used]
+        weight = np.ones(len(used)) if rows.frequency is None else rows.frequency[used]
+        firms = None if rows.firm is None else len(np.unique(rows.firm[used]))
+        return counted(weight, units, rows.y[used], firms)
+
+    def weights(self, positions: Positions) -> Floats:
+        """Frequency times probability weight of some rows."""
+        weight = np.ones(len(positions))
+        for factor in (self.rows.frequency, self.rows.probability):
+            weight = weight if factor is None else weight * factor[positions]
+        return weight
+
+    def world(self, positions: Positions, arm: int, replaced: Mapping[str, Positions] | None = None) -> Design:
+        """Covariates of some rows with the treatment set to ``arm``, columns as in the fit.
+
+        Parameters
+        ----------
+        positions : rows of the risk set, those outside the likelihood among them
+        arm : 1 with, 0 without treatment
+        replaced : codes to use for a factor instead of the rows' own, such as another year of follow-up
+        """
+        layout, replaced = self.settled.design.layout, replaced or {}
+        known = {variable.name: variable for variable in self.rows.variables}
+        offset = np.zeros(len(positions))
+        offset[np.isin(positions, self.combined)] = CERTAIN
+        offset *= np.where(self.rows.y[positions] == 1.0, 1.0, -1.0)
+        factors = []
+        for name, levels in layout.factors:
+            if name == self.rows.treatment:
+                factors.append(Factor(name, np.full(len(positions), levels.index(str(arm))), levels))
+                continue
+            variable = known[name]
+            assert isinstance(variable, Factor)
+            codes = replaced[name] if name in replaced else variable.codes[positions]
+            # A level that left the likelihood stands at the reference here; the offset says what is certain about it.
+            place = {level: i for i, level in enumerate(levels)}
+            number = np.array([place.get(level, 0) for level in variable.levels], dtype=np.intp)
+            factors.append(Factor(name, number[codes], levels))
+            offset += self._certainty(variable)[codes]
+        columns = [c for c in self.rows.variables if isinstance(c, Column) and c.name in layout.columns]
+        taken = [Column(c.name, c.values[positions]) for c in columns]
+        design = build_design(factors, taken, offset=offset if offset.any() else None, n_rows=len(positions))
+        kept = set(self.settled.design.kept)
+        return design.without([j for j in range(design.n_columns) if j not in kept])
+
+    def together(self, positions: Positions, dimensions: Sequence[Clusters]) -> list[tuple[Clusters, Clusters]]:
+        """Clusters of the rows of the fit and of some rows under the same numbers, per dimension."""
+        return [number_together(d.codes[self.used], d.codes[positions]) for d in dimensions]
+
+    def _certainty(self, variable: Factor) -> Floats:
+        shift = np.zeros(len(variable.levels))
+        for found in self.certain:
+            if found.variable == variable.name and found.level:
+                shift[variable.levels.index(found.level)] = CERTAIN if found.events else -CERTAIN
+        return shift
+
+
+def counted(weight: Floats, units: Mask, y: Floats, firms: int | None) -> Counts:
+    """Count rows, treated units and events by frequency weight."""
+    return Counts(round(float(weight.sum())), firms, round(float(weight[units].sum())), round(float(weight @ y)))
+
+
+def number_together(one: Positions, other: Positions) -> tuple[Clusters, Clusters]:
+    """Number the clusters of two sets of rows with the same numbers."""
+    joint = clusters_of(np.concatenate([one, other]))
+    return Clusters(joint.codes[: len(one)], joint.count), Clusters(joint.codes[len(one) :], joint.count)
+
+
+def fit_group(rows: Rows, group: Mask, link: LinkName) -> Fitted:
+    """Fit the treatment and all controls on the rows of a group.
+
+    Levels of a control without an event (or with only events) leave with their rows; columns that say nothing new are
+    dropped.
+
+    Raises
+    ------
+    NoParticipantError
+        If nobody, or everybody, in the group is treated.
+    NoEventError
+        If no row, or every row, has the event.
+    SeparationError
+        If the treatment predicts the outcome perfectly.
+    CollinearityError
+        If the treatment is a combination of controls.
+    """
+    there = group.copy()
+    for weight in (rows.frequency, rows.probability):
+        there &= True if weight is None else weight > 0
+    positions: Positions = np.flatnonzero(there)
+    _check_arms(rows, positions)
+    combined: list[Positions] = []
+    while True:
+        design, constant = _design(rows, positions)
+        y, frequency, probability = _parts(rows, positions)
+        settled = settle(y, design, frequency=frequency, probability=probability, essential=[rows.treatment])
+        used = positions[settled.rows]
+        y, frequency, probability = _parts(rows, used)
+        try:
+            fit = fit_binomial(y, settled.design, link=link, frequency=frequency, probability=probability)
+            break
+        except SeparationError:
+            predicted = _predicted_rows(y, settled.design, used, rows.treatment)
+            combined.append(predicted)
+            positions = np.setdiff1d(positions, predicted)
+            _check_arms(rows, positions)
+    scores = fit_scores(fit, y, settled.design, frequency=frequency, probability=probability)
+    lost = np.concatenate([np.empty(0, dtype=np.intp), *combined])
+    certain = [
+        Certain(level.term.variable, level.term.level, round(level.n_rows), round(level.n_events))
+        for level in settled.separated
+    ]
+    if len(lost):
+        certain.append(Certain("a combination of terms", "", len(lost), round(rows.y[lost].sum())))
+    return Fitted(rows, there, used, settled, fit, scores, tuple(certain), lost, constant)
+
+
+def _check_arms(rows: Rows, positions: Positions) -> None:
+    treated, events = int(rows.treated[positions].sum()), int(rows.y[positions].sum())
+    n = len(positions)
+    if treated == 0:
+        raise NoParticipantError(f"no treated rows: expected some among {n} rows of the risk set, found none.")
+    if treated == n:
+        raise NoParticipantError(f"no untreated rows: expected some among {n} rows of the risk set, found none.")
+    if events == 0:
+        raise NoEventError(f"no events: expected some among {n} rows of the risk set, found none.")
+    if events == n:
+        raise NoEventError(f"only events: expected other rows too among {n} rows of the risk set, found none.")
+    with_event = int(rows.y[positions][rows.treated[positions]].sum())
+    for name, inside, size in (("treated", with_event, treated), ("untreated", events - with_event, n - treated)):
+        if inside in (0, size):
+            raise SeparationError(
+                f"separation: the {size} {name} rows have {'no' if inside == 0 else 'only'} events, so the effect of "
+                f"`{rows.treatment}` has no finite estimate. Ask for fewer groups, or use an exact method."
+            )
+
+
+def _design(rows: Rows, positions: Positions) -> tuple[Design, tuple[str, ...]]:
+    """Covariates of some rows, the treatment first; controls without variation are left out by name."""
+    factors = [Factor(rows.treatment, rows.treated[positions].astype(np.intp), ("0", "1"))]
+    columns, constant = [], []
+    for variable in rows.variables:
+        kept = _subset(variable, positions)
+        if kept is None:
+            constant.append(variable.name)
+        elif isinstance(kept, Factor):
+            factors.append(kept)
+        else:
+            columns.append(kept)
+    return build_design(factors, columns), tuple(constant)
+
+
+def _subset(variable: Factor | Column, positions: Positions) -> Factor | Column | None:
+    """Return a control on some rows, levels without a row left out; None where it does not vary."""
+    if isinstance(variable, Column):
+        values = variable.values[positions]
+        return None if values.min() == values.max() else Column(variable.name, values)
+    codes = variable.codes[positions]
+    there = np.bincount(codes, minlength=len(variable.levels)) > 0
+    if there.sum() < 2:
+        return None
+    number = np.cumsum(there) - 1
+    levels = tuple(level for level, seen in zip(variable.levels, there, strict=True) if seen)
+    return Factor(variable.name, number[codes].astype(np.intp), levels)
+
+
+def _parts(rows: Rows, positions: Positions) -> tuple[Floats, Floats | None, Floats | None]:
+    weights = [None if w is None else w[positions] for w in (rows.frequency, rows.probability)]
+    return rows.y[positions], weights[0], weights[1]
+
+
+def _predicted_rows(y: Floats, design: Design, used: Positions, treatment: str) -> Positions:
+    """Rows that a combination of controls predicts perfectly; an error where the treatment has a part in it."""
+    found = find_separation(y, design) if len(y) <= LP_ROWS else None
+    if found is None:
+        raise SeparationError(
+            f"separation: a combination of terms predicts some of the {len(y)} rows perfectly. Leave out terms, or "
+            "merge levels of controls, until every combination has events and other rows."
+        )
+    if set(found.columns) & set(design.positions(treatment)):
+        raise SeparationError(
+            f"separation: terms {[design.terms[j].name for j in found.columns]} together predict "
+            f"{int(found.rows.sum())} rows perfectly, so the effect of `{treatment}` has no finite estimate. Leave out "
+            "one of these terms, or merge levels."
+        )
+    return used[found.rows]

@@ -1,0 +1,192 @@
+"""From a fit to effects: the risks, or the histories, of chosen rows in the two worlds, with their joint covariance."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from missie_impact.effects.groups import FIXED, Scales, coefficient_covariance
+from missie_impact.effects.model import Fitted
+from missie_impact.effects.rows import Clustering
+from missie_impact.numerics.cells import Design
+from missie_impact.numerics.contrasts import Estimates, Means, stack_means, weight_share
+from missie_impact.numerics.covariance import Clusters
+from missie_impact.numerics.design import Factor
+from missie_impact.numerics.histories import Histories, standardised_survival
+from missie_impact.numerics.links import get_link
+
+Floats = NDArray[np.float64]
+Population = Literal["treated", "all"]
+
+RISK_SCALES = (
+    "odds_ratio", "risk_ratio", "risk_difference", "risk_with", "risk_without", "odds_ratio_conditional", "log_odds",
+)  # fmt: skip
+DIFFERENCE_YEARS = (1, 3, 5)
+
+
+def risk_scales(fitted: Fitted, population: Population) -> Scales:
+    """Standardise predicted risks over the treated, or over all rows: odds ratio, risk ratio, risk difference.
+
+    Rows the likelihood left out because their outcome is certain take part with that certain risk, so the population
+    stays the one the risk set names. Errors come from stacked estimating equations (outcome model and means, summed by
+    cluster); the version that holds the covariates of the averaged rows fixed stands beside it.
+    """
+    chosen = fitted.group & fitted.rows.treated if population == "treated" else fitted.group
+    positions: NDArray[np.intp] = np.flatnonzero(chosen)
+    share = weight_share(fitted.weights(positions))
+    worlds = [_mean_risk(fitted, fitted.world(positions, arm), share) for arm in (1, 0)]
+    k, b = fitted.treatment, float(fitted.fit.coef[fitted.treatment])
+    unit = np.zeros(len(fitted.fit.coef))
+    unit[k] = 1.0
+    means = Means(
+        ("risk_1", "risk_0", "log_odds"),
+        np.array([worlds[0][0], worlds[1][0], b]),
+        np.array([worlds[0][1], worlds[1][1], unit]),
+        np.array([worlds[0][2], worlds[1][2], np.zeros(len(positions))]).T,
+    )
+    one, zero = worlds[0][0], worlds[1][0]
+    odds, ratio = one / (1 - one) / (zero / (1 - zero)), one / zero
+    gradient = np.array(
+        [
+            [1 / (one * (1 - one)), -1 / (zero * (1 - zero)), 0], [1 / one, -1 / zero, 0], [1, -1, 0],
+            [1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1],
+        ]
+    )  # fmt: skip
+    covariances: dict[str, Floats] = {}
+    for clustering in fitted.rows.clusterings:
+        stacked, fixed = _covariances_of_means(fitted, means, positions, clustering)
+        covariances[clustering.name] = gradient @ stacked @ gradient.T
+        covariances[clustering.name + FIXED] = gradient @ fixed @ gradient.T
+    values = np.array([odds, ratio, one - zero, one, zero, np.exp(b), b])
+    return Scales(RISK_SCALES, values, covariances)
+
+
+def _mean_risk(fitted: Fitted, design: Design, share: Floats) -> tuple[float, Floats, Floats]:
+    """Mean risk of the rows, its derivative in the coefficients, and what each row adds beyond the mean."""
+    link, eta = get_link(fitted.fit.link), design.predict(fitted.fit.coef)
+    each = link.probability(eta)
+    risk = float(share @ each)
+    return risk, design.sums(share * link.density(eta)), share * (each - risk)
+
+
+def _covariances_of_means(
+    fitted: Fitted, means: Means, positions: NDArray[np.intp], clustering: Clustering
+) -> tuple[Floats, Floats]:
+    """Covariance of means with the averaged rows sampled, and with them held fixed."""
+    if clustering.dimensions:
+        pairs = fitted.together(positions, clustering.dimensions)
+        stacked = stack_means(
+            replace(means, clusters=tuple(rows for _, rows in pairs)),
+            fitted.scores,
+            [of for of, _ in pairs],
+            "g_over_gm1",
+        )
+        return stacked.stacked.matrix, stacked.fixed.matrix
+    frequency = fitted.rows.frequency
+    root = np.ones(fitted.rows.n) if frequency is None else np.sqrt(np.where(frequency > 0, frequency, 1.0))
+    # A row of frequency f stands for f rows on their own: f squares of an f-th part each.
+    moment = means.moment / root[positions, None]
+    if clustering.name == "hc0":
+        each = Clusters(np.arange(fitted.rows.n), fitted.rows.n)
+        (of_fit, of_rows) = fitted.together(positions, [each])[0]
+        scores = replace(fitted.scores, row=fitted.scores.row / root[fitted.used])
+        both = stack_means(replace(means, moment=moment, clusters=(of_rows,)), scores, [of_fit], "cr0")
+        return both.stacked.matrix, both.fixed.matrix
+    # Under the model, scores and the sampling of covariates are uncorrelated.
+    fixed = means.gradient @ fitted.fit.bread @ means.gradient.T
+    return fixed + moment.T @ moment, fixed
+
+
+def survival_scales(fitted: Fitted, follow_up: str) -> Scales:
+    """Standardise survival over the treated: marginal hazard ratio, survival differences, yearly exit probabilities.
+
+    Each treated unit is followed from its first row through every year of follow-up in both worlds, covariates as they
+    were at time zero. Without a cluster the years of a unit form one.
+    """
+    rows = fitted.rows
+    assert rows.first is not None and rows.unit is not None
+    positions: NDArray[np.intp] = np.flatnonzero(fitted.group & rows.treated & rows.first)
+    year = next(v for v in rows.variables if v.name == follow_up)
+    assert isinstance(year, Factor)
+    n_years = len(year.levels)
+    tiled = np.tile(positions, n_years)
+    years = {follow_up: np.repeat(np.arange(n_years), len(positions))}
+    histories = Histories(
+        fitted.world(tiled, 1, years), fitted.world(tiled, 0, years), n_years, fitted.weights(positions)
+    )
+    names: tuple[str, ...] = ()
+    values, covariances = np.empty(0), {}
+    conditional = conditional_scales(fitted)
+    for clustering in rows.clusterings:
+        dimensions = clustering.dimensions or (rows.unit,)
+        pairs = fitted.together(positions, dimensions)
+        estimates = standardised_survival(
+            fitted.fit,
+            fitted.scores,
+            replace(histories, clusters=tuple(own for _, own in pairs)),
+            [of for of, _ in pairs],
+            correction="g_over_gm1" if clustering.dimensions else "cr0",
+            difference_years=DIFFERENCE_YEARS,
+        )
+        names, values, gradient = _survival_gradient(estimates, n_years)
+        for label, cov in ((clustering.name, estimates.stacked), (clustering.name + FIXED, estimates.fixed)):
+            marginal = gradient @ cov.matrix @ gradient.T
+            covariances[label] = _block(marginal, conditional.covariances[label])
+    note = () if n_years == 5 else (f"follow-up of {n_years} years, not of 5",)
+    return Scales((*names, *conditional.names), np.concatenate([values, conditional.values]), covariances, note)
+
+
+def _survival_gradient(estimates: Estimates, n_years: int) -> tuple[tuple[str, ...], Floats, Floats]:
+    """Scales of an exit question as functions of the estimates: names, values and derivative (ratios in logs)."""
+    place = {name: j for j, name in enumerate(estimates.names)}
+    years = [j for j in DIFFERENCE_YEARS if j <= n_years]
+    names, values, slopes = ["hazard_ratio"], [float(np.exp(estimates.value[place["log_hazard_ratio"]]))], []
+    slopes.append(_pick(place, len(place), {"log_hazard_ratio": 1.0}))
+    for j in years:
+        names.append(f"survival_difference_{j}")
+        values.append(float(estimates.value[place[names[-1]]]))
+        slopes.append(_pick(place, len(place), {names[-1]: 1.0}))
+    for arm, world in ((1, "with"), (0, "without")):
+        survival = [float(estimates.value[place[f"survival_{arm}_year_{j}"]]) for j in range(1, n_years + 1)]
+        at_risk = 1.0 + sum(survival[:-1])  # expected years at risk per unit; exits per year at risk is the hazard
+        hazard = (1.0 - survival[-1]) / at_risk
+        parts = {f"survival_{arm}_year_{j}": -hazard / at_risk for j in range(1, n_years)}
+        names.append(f"yearly_exit_probability_{world}")
+        values.append(hazard)
+        slopes.append(_pick(place, len(place), {**parts, f"survival_{arm}_year_{n_years}": -1.0 / at_risk}))
+        for j in years:
+            names.append(f"survival_{world}_{j}")
+            values.append(survival[j - 1])
+            slopes.append(_pick(place, len(place), {f"survival_{arm}_year_{j}": 1.0}))
+    return tuple(names), np.array(values), np.array(slopes)
+
+
+def _pick(place: dict[str, int], size: int, parts: dict[str, float]) -> Floats:
+    row = np.zeros(size)
+    for name, slope in parts.items():
+        row[place[name]] = slope
+    return row
+
+
+def conditional_scales(fitted: Fitted) -> Scales:
+    """Return the treatment's coefficient and its exponential: conditional on the controls, not averaged over anyone."""
+    b, k = float(fitted.fit.coef[fitted.treatment]), fitted.treatment
+    names = ("hazard_ratio_conditional", "log_hazard") if fitted.fit.link == "cloglog" else (
+        "odds_ratio_conditional", "log_odds",
+    )  # fmt: skip
+    covariances: dict[str, Floats] = {}
+    for clustering in fitted.rows.clusterings:
+        variance = float(coefficient_covariance(fitted, clustering).matrix[k, k])
+        covariances[clustering.name] = covariances[clustering.name + FIXED] = np.full((2, 2), variance)
+    return Scales(names, np.array([np.exp(b), b]), covariances)
+
+
+def _block(one: Floats, other: Floats) -> Floats:
+    """Put two covariances side by side; what links them is not computed and NaN."""
+    whole = np.full((len(one) + len(other),) * 2, np.nan)
+    whole[: len(one), : len(one)] = one
+    whole[len(one) :, len(one) :] = other
+    return whole
