@@ -7,6 +7,7 @@ memory of the process, the ratios, and whether both give the same rows for a sam
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 import pandas as pd
+
 import trade_rows
 
 Side = Literal["dense", "library"]
@@ -118,7 +120,7 @@ def _write_sample(frame: pd.DataFrame, name: str, out: Path) -> None:
 
 
 def _differences(clock: list[float]) -> list[float]:
-    return [after - before for before, after in zip(clock, clock[1:], strict=False)]
+    return [after - before for before, after in itertools.pairwise(clock)]
 
 
 def report(dense: Run, library: Run, differing: list[str]) -> str:
