@@ -9,6 +9,7 @@ import pandas as pd
 
 from missie_impact.definitions import Definitions
 from missie_impact.flow import Flow, FlowStep
+from missie_impact.linkage.counting import count_units
 from missie_impact.linkage.identity import Successors
 from missie_impact.registers import Registers
 from missie_impact.registers.engine import Lazy
@@ -96,17 +97,11 @@ def _report(registers: Registers, firms: Lazy, linked: Lazy) -> pd.DataFrame:
 
 
 def _flow(registers: Registers, people: Lazy, firms: Lazy, linked: Lazy, supports: Lazy) -> Flow:
-    def count(frame: Lazy, column: str) -> tuple[int, int]:
-        row = frame.select(
-            nw.len().cast(nw.Int64).alias("rows"), nw.col(column).n_unique().cast(nw.Int64).alias("units")
-        )
-        found = registers.engine.collect(row, sort_by=[]).iloc[0]
-        return int(found["rows"]), int(found["units"])
-
-    listed, numbers = count(people, "kvk")
-    of_firms, firm_numbers = count(firms, "kvk")
-    rows, n_firms = count(linked, "firm")
-    kept, _ = count(supports, "firm")
+    engine = registers.engine
+    listed, numbers = count_units(engine, people, "kvk")
+    of_firms, firm_numbers = count_units(engine, firms, "kvk")
+    rows, n_firms = count_units(engine, linked)
+    kept, _ = count_units(engine, supports)
     return Flow(
         (
             FlowStep("participations in the list", listed, None, numbers),

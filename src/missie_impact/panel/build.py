@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import narwhals as nw
+import pandas as pd
 
 from missie_impact.definitions import CBS_2024, Definitions
 from missie_impact.flow import Flow, FlowStep
 from missie_impact.linkage import Successors, link_participants, resolve_successors
+from missie_impact.linkage.counting import count_units
+from missie_impact.panel.activity import is_active
+from missie_impact.panel.history import with_history
 from missie_impact.panel.panel import Panel
 from missie_impact.registers import Registers
 from missie_impact.registers.engine import Lazy
 
 PAIR = ["firm", "market", "year"]
+ROWS_AT_ONCE = 2_000_000  # trade rows whose windows are computed together
 
 
 def build_panel(registers: Registers, definitions: Definitions = CBS_2024) -> Panel:
@@ -34,7 +39,7 @@ def build_panel(registers: Registers, definitions: Definitions = CBS_2024) -> Pa
     engine = registers.engine
     successors = resolve_successors(registers, definitions)
     linkage = link_participants(registers, definitions, successors)
-    pair_years = engine.store(_pair_years(registers, definitions, successors), "pair_years")
+    pair_years = _pair_years(registers, definitions, successors)
     firm_trade = engine.store(_firm_trade(pair_years, definitions), "firm_trade")
     firms = _one_row_per_firm_year(registers.firms, successors)
     return Panel(
@@ -51,27 +56,38 @@ def build_panel(registers: Registers, definitions: Definitions = CBS_2024) -> Pa
 
 
 def _pair_years(registers: Registers, definitions: Definitions, successors: Successors) -> Lazy:
+    """Sum trade per pair and year and add spells and status, some markets at a time to keep memory low."""
     trade = registers.trade.filter(nw.col("kind").is_in(list(definitions.kinds)))
     if not definitions.include_estimated:
         trade = trade.filter(~nw.col("estimated").fill_null(False))
-    value = nw.col("value_cents")
+    rows = trade.group_by("market").agg(nw.len().cast(nw.Int64).alias("rows"))
+    groups = _market_groups(registers.engine.collect(rows, sort_by=["market"]))
+    parts = [trade.filter(nw.col("market").is_in(markets)) for markets in groups] or [trade]
+    plans = [_with_history(_summed(successors.follow(part)), definitions) for part in parts]
+    return registers.engine.store_parts(plans, "pair_years")
 
-    def total(flow: str, kind: str | None = None) -> nw.Expr:
-        counted = nw.col("flow") == flow
-        if kind is not None:
-            counted = counted & (nw.col("kind") == kind)
-        return nw.when(counted).then(value).otherwise(0).sum().cast(nw.Int64)
 
-    summed = (
-        successors.follow(trade)
-        .group_by(*PAIR)
-        .agg(
-            total("export").alias("exports_cents"),
-            total("import").alias("imports_cents"),
-            total("export", "services").alias("exports_services_cents"),
-        )
+def _market_groups(sizes: pd.DataFrame) -> list[list[str]]:
+    """Split markets into groups of about as many rows each, none much above ``ROWS_AT_ONCE``."""
+    n_groups = -(-int(sizes["rows"].sum()) // ROWS_AT_ONCE)
+    largest_first = sizes.sort_values(["rows", "market"], ascending=[False, True])["market"].tolist()
+    return [largest_first[k::n_groups] for k in range(n_groups)] if n_groups else []
+
+
+def _summed(trade: Lazy) -> Lazy:
+    value, exported = nw.col("value_cents"), nw.col("flow") == "export"
+    summed = trade.group_by(*PAIR).agg(
+        nw.when(exported).then(value).otherwise(0).sum().cast(nw.Int64).alias("exports_cents"),
+        nw.when(exported).then(0).otherwise(value).sum().cast(nw.Int64).alias("imports_cents"),
     )
     return summed.filter((nw.col("exports_cents") > 0) | (nw.col("imports_cents") > 0))
+
+
+def _with_history(pair_years: Lazy, definitions: Definitions) -> Lazy:
+    """Add the spell and the window of the exit question; years without activity in its flow stand apart."""
+    active = nw.when(is_active(definitions, definitions.exit_flow)).then(1).otherwise(0).cast(nw.Int8)
+    unit = ["firm", "market", "active"]
+    return with_history(pair_years.with_columns(active=active), unit, definitions)
 
 
 def _firm_trade(pair_years: Lazy, definitions: Definitions) -> Lazy:
@@ -121,19 +137,12 @@ def _life(firms: Lazy, successors: Successors) -> Lazy:
 
 
 def _flow(registers: Registers, pair_years: Lazy) -> Flow:
-    def counts(frame: Lazy) -> tuple[int, int]:
-        row = frame.select(
-            nw.len().cast(nw.Int64).alias("rows"), nw.col("firm").n_unique().cast(nw.Int64).alias("firms")
-        )
-        found = registers.engine.collect(row, sort_by=[]).iloc[0]
-        return int(found["rows"]), int(found["firms"])
-
     return Flow(
         (
-            FlowStep("trade rows", *counts(registers.trade)),
+            FlowStep("trade rows", *count_units(registers.engine, registers.trade)),
             FlowStep(
                 "firm x market x years with trade",
-                *counts(pair_years),
+                *count_units(registers.engine, pair_years),
                 None,
                 "flows, kinds and corrections of a firm, market and year summed; sums at or below zero are no trade",
             ),

@@ -12,8 +12,10 @@ from missie_impact.definitions import Definitions
 from missie_impact.definitions import Flow as TradeFlow
 from missie_impact.flow import Flow
 from missie_impact.linkage import Linkage, Successors
-from missie_impact.panel import spells as _spells
-from missie_impact.panel import status as _status
+from missie_impact.panel.activity import is_active
+from missie_impact.panel.history import with_history
+from missie_impact.panel.spells import spells
+from missie_impact.panel.status import status
 from missie_impact.registers import Engine, Registers
 from missie_impact.registers.engine import Lazy
 
@@ -26,7 +28,8 @@ class Panel:
 
     Attributes
     ----------
-    pair_years : firm, market, year, exports_cents, imports_cents, exports_services_cents: years with trade
+    pair_years : firm, market, year, exports_cents, imports_cents: years with trade; active (1: in the flow of the
+        exit question) and, for these, the columns of :meth:`history`
     firm_trade : firm, year, exports_cents, imports_cents, export_markets
     firm_years : the firm register after identity changes, with ``group_workers``
     life : firm, founded, ended, lost_year (null = not known, or still alive)
@@ -67,24 +70,26 @@ class Panel:
 
     def activity(self, level: Level = "market", flow: TradeFlow | None = None) -> Lazy:
         """Years in which a pair (firm, market) or a firm trades more than ``min_value_eur`` in a flow."""
-        floor = round(self.definitions.min_value_eur * 100)
-        by_flow = {"export": nw.col("exports_cents") > floor, "import": nw.col("imports_cents") > floor}
-        by_flow["either"] = by_flow["export"] | by_flow["import"]
-        active = self.pair_years.filter(by_flow[flow or self.definitions.exit_flow])
-        columns = ["firm", "market", "year"] if level == "market" else ["firm", "year"]
-        years = active.select(*columns).with_columns(year=nw.col("year").cast(nw.Int64))
-        return years if level == "market" else years.unique()
+        active = self.pair_years.filter(is_active(self.definitions, flow or self.definitions.exit_flow))
+        return active.select("firm", "market", "year") if level == "market" else active.select("firm", "year").unique()
+
+    def history(self, level: Level = "market", flow: TradeFlow | None = None) -> Lazy:
+        """Active years with their spell and window: see :mod:`missie_impact.panel.history`."""
+        flow = flow or self.definitions.exit_flow
+        if level == "market" and flow == self.definitions.exit_flow:
+            return self.pair_years.filter(nw.col("active") == 1).drop("active", "exports_cents", "imports_cents")
+        unit = ["firm"] if level == "firm" else ["firm", "market"]
+        years = self.activity(level, flow)
+        return with_history(years, unit, self.definitions)
 
     def spells(self, flow: TradeFlow | None = None) -> Lazy:
         """Spells of trade per firm and market; see :func:`missie_impact.panel.spells.spells`."""
-        years = _spells.spell_years(self.activity("market", flow), self.definitions)
-        return _spells.spells(years, self.life, self.definitions, self.first_year, self.last_year)
+        return spells(self.history("market", flow), self.life, self.definitions, self.first_year, self.last_year)
 
     def status(self, level: Level = "firm", flow: TradeFlow | None = None) -> Lazy:
         """Status in each active year; see :func:`missie_impact.panel.status.status`."""
-        unit = ["firm"] if level == "firm" else ["firm", "market"]
-        active = self.activity(level, flow or self.definitions.transition_flow)
-        return _status.status(active, unit, self.definitions, self.first_year)
+        years = self.history(level, flow or self.definitions.transition_flow)
+        return status(years.drop("spell", "begin", "rank", "last"), self.definitions, self.first_year)
 
     def collect(self, frame: Lazy, sort_by: list[str]) -> pd.DataFrame:
         """Bring a lazy table of this panel out as pandas, sorted by key."""

@@ -129,7 +129,7 @@ class Engine:
     def _take(self, native: Any) -> Lazy:
         if self._owns(native):
             return _lazy(native)
-        return self._store(_plain(self._enter(native)), "taken")
+        return self._store([_plain(self._enter(native))], "taken")
 
     def _owns(self, native: object) -> bool:
         if not isinstance(native, duckdb.DuckDBPyRelation):
@@ -169,11 +169,23 @@ class Engine:
         lazy : plan of this engine
         name : a word for the table, for errors and for whoever looks into the database
         """
-        return self._run(f"storing {name}", lambda: self._store(lazy, name))
+        return self.store_parts([lazy], name)
 
-    def _store(self, lazy: Lazy, name: str) -> Lazy:
+    def store_parts(self, parts: Sequence[Lazy], name: str) -> Lazy:
+        """Run plans one after the other into one table; the memory of a step is that of a part.
+
+        Parameters
+        ----------
+        parts : plans of this engine with the same columns, at least one
+        name : a word for the table
+        """
+        return self._run(f"storing {name}", lambda: self._store(parts, name))
+
+    def _store(self, parts: Sequence[Lazy], name: str) -> Lazy:
         table = f"{re.sub(r'[^A-Za-z0-9_]', '_', name)}_{next(self._names)}"
-        narrow(lazy).to_native().create(table)
+        narrow(parts[0]).to_native().create(table)
+        for part in parts[1:]:
+            narrow(part).to_native().insert_into(table)
         return _lazy(self._connection.table(table))
 
     def collect(self, lazy: Lazy, sort_by: Sequence[str] = ()) -> pd.DataFrame:

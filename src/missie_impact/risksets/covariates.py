@@ -27,7 +27,9 @@ REGISTER_CONTROLS = {
 }
 
 
-def complete_firm_rows(rows: Lazy, panel: Panel, scheme: SizeScheme, years: TrialYears) -> tuple[Lazy, tuple[str, ...]]:
+def complete_firm_rows(
+    rows: Lazy, panel: Panel, scheme: SizeScheme, years: TrialYears | None
+) -> tuple[Lazy, tuple[str, ...]]:
     """Add the firm's controls at t-1 and its size class to rows with firm and year (= t).
 
     Returns
@@ -37,13 +39,16 @@ def complete_firm_rows(rows: Lazy, panel: Panel, scheme: SizeScheme, years: Tria
     absent = _absent_controls(panel)
     rows = _add_register(rows, panel, scheme, absent)
     rows = _add_support(_add_trade_history(rows, panel), panel)
-    if "market" not in rows.collect_schema().names():
+    if years is not None and "market" not in rows.collect_schema().names():
         rows = _add_host_trade(rows, panel, years)
     return rows, absent
 
 
-def add_pair_covariates(rows: Lazy, panel: Panel, years: TrialYears, flow: str) -> Lazy:
-    """Add the pair's controls at t-1: exports, growth, pattern, trade with the host's neighbours, market and year."""
+def add_pair_covariates(rows: Lazy, panel: Panel, years: TrialYears | None, flow: str) -> Lazy:
+    """Add the pair's controls at t-1: exports, growth, pattern, trade with the host's neighbours, market and year.
+
+    Without trial years there are no hosts, and trade with their neighbours is left out.
+    """
     floor = round(panel.definitions.min_value_eur * 100)
     exports, imports = nw.col("exports_cents"), nw.col("imports_cents")
     active = {"export": exports > floor, "import": imports > floor, "either": (exports > floor) | (imports > floor)}
@@ -65,8 +70,9 @@ def add_pair_covariates(rows: Lazy, panel: Panel, years: TrialYears, flow: str) 
         pair_pattern=nw.concat_str([nw.col(f"a{k}").fill_null("0") for k in range(LOOK_BACK, 0, -1)]),
         market_year=nw.concat_str([nw.col("market"), nw.lit(" "), nw.col("year").cast(nw.String)]),
     ).drop(*(f"{c}{k}" for c in "va" for k in range(1, LOOK_BACK + 1)))
-    near = neighbours_traded(panel, years)
-    return trials.flag(rows, near, ["firm", "market", "year"], "neighbour_trade")
+    if years is None:
+        return rows
+    return trials.flag(rows, neighbours_traded(panel, years), ["firm", "market", "year"], "neighbour_trade")
 
 
 def add_country_group(rows: Lazy, panel: Panel) -> Lazy:

@@ -8,10 +8,10 @@ import narwhals as nw
 
 from missie_impact.definitions import PAIR_CONTROLS
 from missie_impact.errors import SettingsError
-from missie_impact.flow import FlowStep
+from missie_impact.flow import Flow, FlowStep
 from missie_impact.panel import Panel
-from missie_impact.panel.spells import PAIR, end_reason, origin_seen, spell_years
-from missie_impact.panel.status import with_window
+from missie_impact.panel.history import origin_seen, window_seen
+from missie_impact.panel.spells import PAIR, end_reason
 from missie_impact.registers.engine import Lazy
 from missie_impact.risksets import trials
 from missie_impact.risksets.covariates import add_country_group, add_pair_covariates, complete_firm_rows
@@ -61,18 +61,15 @@ def exit_risk_set(
 def exit_rows(panel: Panel) -> Lazy:
     """Return one row per pair and decided year at risk: year (last active, e-1), exit_year, cause, spell state."""
     definitions = panel.definitions
-    active = panel.activity("market", definitions.exit_flow)
-    years = with_window(spell_years(active, definitions), PAIR, definitions)
-    alive = years.join(panel.life, on="firm", how="left").filter(
-        nw.col("year") + definitions.gap_years <= panel.last_year
-    )
+    decided = panel.history().filter(nw.col("year") + definitions.gap_years <= panel.last_year)
+    alive = decided.join(panel.life, on="firm", how="left")
     reason = end_reason(definitions, panel.last_year)
     row_year = nw.col("year") + (1 if definitions.row_year == "first_inactive" else 0)
     return alive.with_columns(
         exit_year=row_year,
-        cause=nw.when(nw.col("last")).then(reason).otherwise(nw.lit("none")),
+        cause=nw.when(nw.col("last") == 1).then(reason).otherwise(nw.lit("none")),
         origin_seen=origin_seen(definitions, panel.first_year),
-        window_seen=nw.col("year") - panel.first_year + 1 >= definitions.window,
+        window_seen=window_seen(definitions, panel.first_year),
         structural=nw.col("active_years") >= definitions.min_years,
     )
 
@@ -158,47 +155,48 @@ def _follow(panel: Panel, pairs: Lazy, rows: Lazy, start: int) -> Lazy:
     return counted.filter(nw.col("cause") != "death") if panel.definitions.death == "censor" else counted
 
 
+SPELL_COLUMNS = ("spell", "begin", "origin_seen", "start", "duration", "outcome", "cause")
+SPELL_CONTROLS = tuple(c for c in PAIR_CONTROLS if c not in ("neighbour_trade", "market_year"))
+
+
 def _spells(panel: Panel) -> RiskSet:
     definitions = panel.definitions
-    rows = exit_rows(panel)
-    n_structural = rows.filter(nw.col("structural") & nw.col("window_seen"))
-    exposed = _exposure(n_structural, panel).with_columns(
+    structural = exit_rows(panel).filter(nw.col("structural") & nw.col("window_seen"))
+    rows = _exposure(structural, panel).with_columns(
         outcome=_outcome(panel),
         duration=nw.col("year") + 1 - nw.col("begin"),
         start=nw.col("year") - nw.col("begin"),
+        control_year=nw.min_horizontal(nw.col("year") + 1, nw.col("first_mission")),
         year=nw.col("exit_year"),
     )
-    stored = panel.engine.store(
-        exposed.select(
-            *PAIR,
-            "year",
-            "spell",
-            "begin",
-            "origin_seen",
-            "start",
-            "duration",
-            "outcome",
-            "cause",
-            "treated",
-            "missions_before",
-            "first_mission",
-            "pattern",
-        ),
-        "exit_spells",
-    )
+    kept = rows.select(*PAIR, "year", "control_year", "treated", "missions_before", *SPELL_COLUMNS)
+    if definitions.death == "censor":
+        kept = kept.filter(nw.col("cause") != "death")
+    stored = panel.engine.store(kept, "exit_spells")
+    complete, absent = _frozen_controls(stored, panel)
     n_rows = panel.engine.count(stored)
+    step = FlowStep("years at risk of structural pairs", n_rows)
     return RiskSet(
-        rows=stored,
+        rows=complete,
         engine=panel.engine,
         roles=Roles("outcome", "treated", "firm", "market", "year", duration="duration", start="start", cause="cause"),
         question="exit",
         design="spells",
         n_rows=n_rows,
-        controls=("pattern",),
+        controls=tuple(c for c in SPELL_CONTROLS if c not in absent),
+        absent_controls=(*absent, *(c for c in PAIR_CONTROLS if c not in SPELL_CONTROLS)),
         definitions=definitions,
-        flow=panel.flow.then(FlowStep("years at risk of structural pairs", n_rows)),
+        flow=panel.flow.of("trade").then(*Flow((step,)).of("risk set").steps),
         simulated=panel.registers.settings.simulated is not None,
     )
+
+
+def _frozen_controls(rows: Lazy, panel: Panel) -> tuple[Lazy, tuple[str, ...]]:
+    """Add controls of the year before, frozen at the first mission; joined when they are used, not stored."""
+    dated = rows.rename({"year": "row_year", "control_year": "year"})
+    complete, absent = complete_firm_rows(dated, panel, panel.definitions.size_exit, None)
+    complete = add_pair_covariates(complete, panel, None, panel.definitions.exit_flow).drop("market_year", "year")
+    return complete.rename({"row_year": "year"}), absent
 
 
 def _exposure(rows: Lazy, panel: Panel) -> Lazy:

@@ -74,7 +74,7 @@ def _supported(panel: Panel, treatment: str) -> Lazy:
 
 def _pairs(panel: Panel, years: TrialYears, treatment: str) -> Lazy:
     supported = _supported(panel, treatment)
-    active = panel.activity("market", "export")
+    active = panel.activity("market", "export").with_columns(year=nw.col("year").cast(nw.Int64))
     path = nw.concat([active.with_columns(year=nw.col("year") + k) for k in range(1, LOOK_BACK + 1)]).unique()
     path = path.filter(nw.col("year").is_between(years.first, years.last))
     if treatment == "mission":

@@ -8,7 +8,7 @@ import narwhals as nw
 
 from missie_impact.definitions import TRANSITION_CONTROLS
 from missie_impact.panel import Panel
-from missie_impact.panel.status import with_window
+from missie_impact.panel.history import HISTORY, with_history
 from missie_impact.registers.engine import Lazy
 from missie_impact.risksets import trials
 from missie_impact.risksets.covariates import add_country_group, add_pair_covariates, complete_firm_rows
@@ -79,9 +79,9 @@ def _candidates(panel: Panel, unit: list[str], years: TrialYears) -> Lazy:
     """Units incidental and active at t-1, with treatment, outcome and everything the rules look at."""
     definitions = panel.definitions
     level: Literal["firm", "market"] = "firm" if unit == trials.FIRM else "market"
-    active = panel.activity(level, definitions.transition_flow)
-    seen = _with_outcome(with_window(active, unit, definitions), unit, panel)
-    incidental = seen.filter(nw.col("active_years") < definitions.min_years).drop("pattern", "active_years")
+    years_active = panel.activity(level, definitions.transition_flow)
+    seen = _with_outcome(with_history(years_active, unit, definitions), unit, panel)
+    incidental = seen.filter(nw.col("active_years") < definitions.min_years).drop(*HISTORY)
     at_risk = incidental.with_columns(year=nw.col("year") + 1).filter(
         nw.col("year").is_between(years.first, years.last)
     )

@@ -9,6 +9,7 @@ import narwhals as nw
 
 from missie_impact.errors import NoParticipantError
 from missie_impact.flow import Flow, FlowStep
+from missie_impact.linkage.counting import count_units
 from missie_impact.panel import Panel
 from missie_impact.registers.engine import Lazy
 
@@ -153,11 +154,8 @@ def missions_outside(panel: Panel, years: TrialYears) -> tuple[FlowStep, ...]:
     year = nw.col("year")
 
     def step(name: str, where: nw.Expr, reason: str) -> FlowStep:
-        row = listed.filter(where).select(
-            nw.len().cast(nw.Int64).alias("rows"), nw.col("firm").n_unique().cast(nw.Int64).alias("firms")
-        )
-        found = panel.engine.collect(row, sort_by=[]).fillna(0).iloc[0]
-        return FlowStep(name, int(found["rows"]), int(found["firms"]), int(found["rows"]), reason)
+        rows, firms = count_units(panel.engine, listed.filter(where))
+        return FlowStep(name, rows, firms, rows, reason)
 
     return (
         step("participations in listed missions", year > 0, ""),
