@@ -9,9 +9,9 @@ from missie_impact import (
     errors,
     exit_risk_set,
     increase_risk_set,
-    structural_transition,
     transition_risk_set,
 )
+from missie_impact.effects import structural_transition
 from missie_impact.registers import Registers
 
 SECRET = "8675309"
@@ -33,12 +33,12 @@ def test_a_subgroup_without_participants_is_nan_with_a_reason(panel_of):
     histories = [f"{n} FR 2007: x . {'x x x' if i % 2 else '.'}" for i, n in enumerate(names)]
     missions = "\n".join(f"{n} FR 2008-05-01" for i, n in enumerate(names) if i % 5 in (1, 2) and i < 30)
     panel = panel_of("\n".join(histories), missions=missions, large=" ".join(names[30:]))
-    effect = structural_transition(transition_risk_set(panel), controls=(), by="size:letter", cluster="firm")
+    effect = structural_transition(transition_risk_set(panel), controls=(), by="size", cluster="firm")
     table = effect.tidy()
-    nobody = table[table["group"].str.contains("large")]
+    nobody = table[table["group"].str.contains("not_sme")]
     assert len(nobody) and nobody["estimate"].isna().all()
     assert nobody["reason"].str.len().gt(0).all()
-    somebody = table[table["group"].str.contains("sme") & (table["scale"] == "odds_ratio")]
+    somebody = table[table["group"].str.contains("=sme") & (table["scale"] == "odds_ratio")]
     assert somebody["estimate"].notna().all()
 
 
@@ -47,9 +47,9 @@ def test_a_subgroup_without_an_event_is_nan_with_a_reason(panel_of):
     histories = [f"{n} FR 2007: x . {'x x x' if i % 2 and i < 30 else '.'}" for i, n in enumerate(names)]
     missions = "\n".join(f"{n} FR 2008-05-01" for i, n in enumerate(names) if i % 5 in (1, 2))
     panel = panel_of("\n".join(histories), missions=missions, large=" ".join(names[30:]))
-    effect = structural_transition(transition_risk_set(panel), controls=(), by="size:letter", cluster="firm")
+    effect = structural_transition(transition_risk_set(panel), controls=(), by="size", cluster="firm")
     table = effect.tidy()
-    quiet = table[table["group"].str.contains("large") & (table["scale"] == "odds_ratio")]
+    quiet = table[table["group"].str.contains("not_sme") & (table["scale"] == "odds_ratio")]
     assert len(quiet) and quiet["estimate"].isna().all() and quiet["reason"].str.len().gt(0).all()
 
 

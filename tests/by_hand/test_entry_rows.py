@@ -75,6 +75,19 @@ def test_a_control_is_in_the_register_in_the_mission_year(panel_of, rows, last, 
     assert pairs(panel_of, rows, "", "cas", missions=MISSION, life=f"cas 1999-{last}") == found
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"life": "new 2010-\nold 1999-"},  # founded in the mission year
+        {"absent": "new 2009"},  # the register lacks its row of the year before
+    ],
+)
+def test_both_arms_are_eligible_by_the_same_rule(panel_of, rows, settings):
+    control = pairs(panel_of, rows, "new DE 2016: x", "new", missions=MISSION, **settings)
+    treated = pairs(panel_of, rows, "new DE 2016: x", "new", missions="new FR 2010-05-01", **settings)
+    assert [r[:2] for r in control] == [r[:2] for r in treated]
+
+
 def test_first_and_last_usable_year(panel_of, rows):
     missions = "ann FR 2008-05-01\nbob FR 2014-05-01\ncas FR 2015-05-01"
     found = pairs(

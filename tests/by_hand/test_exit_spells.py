@@ -80,9 +80,8 @@ def test_markets_need_no_mission(panel_of, rows):
 
 def test_an_unseen_origin_has_no_known_duration(panel_of, rows):
     # Dropped or a class of its own, never given a duration as if it began with the data.
-    found = spells(panel_of, rows, "jan KE 2004: x x x x x x", "jan", "year duration spell_age_class")
-    assert all(label == "unseen" for _, _, label in found)
-    assert (2008, 4, "4") not in found
+    found = spells(panel_of, rows, "jan KE 2004: x x x x x x", "jan", "year duration origin_seen")
+    assert [duration for _, duration, seen in found if not seen and duration is not None] == []
 
 
 def test_the_other_common_rule_dates_the_last_active_year(panel_of, rows):

@@ -7,8 +7,9 @@ are zero, also after the firm's death. Exports of goods and services; imports an
 
 import pytest
 
-from missie_impact import CBS_2024, budget_indicator, increase_risk_set
+from missie_impact import CBS_2024, increase_risk_set
 from missie_impact.errors import YearRangeError
+from missie_impact.indicator import budget_indicator
 
 HISTORIES = """
 ann FR 2010: 100 200 150 250      # mean 200, + 100
@@ -76,8 +77,8 @@ def test_two_instruments_count_a_pair_once_in_the_total_and_once_in_each(panel_o
 
 
 def test_a_cohort_needs_three_years_after(panel_of):
-    panel = panel_of(histories(), **SETTINGS)
-    budget_indicator(panel, cohorts=(2013,), by=None)
+    panel = panel_of("ann FR 2013: 10 20 20 20", missions="ann FR 2013-02-01\nann FR 2014-02-01")
+    assert budget_indicator(panel, cohorts=(2013,), by=None).row(2013).gross_eur == pytest.approx(10)
     with pytest.raises(YearRangeError, match="2017"):
         budget_indicator(panel, cohorts=(2014,), by=None)
 

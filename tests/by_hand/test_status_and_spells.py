@@ -149,10 +149,10 @@ def test_import_only_years_count_for_the_trader_and_not_for_the_exporter(panel_o
 def test_goods_and_services_count_together(panel_of, rows):
     panel = panel_of("mia FR 2007: x . x\nmia FR services 2008: x x")
     assert spells(panel, rows, "mia") == [(2007, 2009, "exit")]
-    assert rows(panel.pair_years, "year exports_cents exports_services_cents", "mia") == [
-        (2007, 100_000, 0),
-        (2008, 100_000, 100_000),
-        (2009, 200_000, 100_000),
+    assert rows(panel.pair_years, "year exports_cents", "mia") == [
+        (2007, 100_000),
+        (2008, 100_000),
+        (2009, 200_000),
     ]
     goods = panel_of("mia FR 2007: x . x\nmia FR services 2008: x x", definitions=CBS_2024.replace(kinds=("goods",)))
     assert rows(goods.spells(flow="export"), "begin end active_years", "mia") == [(2007, 2009, 2)]

@@ -11,9 +11,11 @@ from datetime import date
 import numpy as np
 import pandas as pd
 import pytest
-from missie_impact.numerics.survival import life_table
 
-from missie_impact import CBS_2024, RiskSet, budget_indicator, build_panel, market_exit, structural_transition
+from missie_impact import CBS_2024, RiskSet, build_panel
+from missie_impact.effects import market_exit, structural_transition
+from missie_impact.indicator import budget_indicator
+from missie_impact.numerics.survival import life_table
 from missie_impact.registers import Registers
 
 ANY = CBS_2024.replace(gap_years=1, row_year="last_active", origin_zeros=1)

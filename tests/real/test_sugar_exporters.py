@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from missie_impact import CBS_2024, RiskSet, build_panel, market_exit, read_registers
+from missie_impact import CBS_2024, RiskSet, build_panel, read_registers
+from missie_impact.effects import market_exit
 from missie_impact.numerics.binomial import fit_binomial
 from missie_impact.numerics.design import Column, build_design
 
