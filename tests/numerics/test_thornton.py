@@ -5,7 +5,7 @@ import pytest
 
 from missie_impact.numerics.binomial import fit_binomial
 from missie_impact.numerics.contrasts import Prediction, standardise_binomial
-from missie_impact.numerics.covariance import clusters_of, covariance, fit_scores, interval, p_value
+from missie_impact.numerics.covariance import clusters_of, covariance, fit_scores, interval, p_value, with_information
 from missie_impact.numerics.design import with_value
 
 CONTROLS = ["age", "hiv2004", "distvct"]
@@ -34,8 +34,9 @@ def test_coefficients_and_every_error(case, block, columns):
     cases.assert_matches(fit.coef, design, expected["coef"])
     cases.assert_matches(fit.std_error, design, expected["se"]["model_based"])
     cases.assert_matches(covariance(scores).std_error, design, expected["se"]["hc0"])
-    for name in ("cr0", "g_over_gm1", "cr1"):
-        cases.assert_matches(covariance(scores, [village], correction=name).std_error, design, expected["se"][name])
+    with_own = with_information(scores, fit)
+    for name in ("cr0", "g_over_gm1", "cr1", "cr3"):
+        cases.assert_matches(covariance(with_own, [village], correction=name).std_error, design, expected["se"][name])
 
 
 def test_intervals_normal_and_t(case):

@@ -349,6 +349,6 @@ def _still_moving(blocks: Blocks, direction: Floats | None, terms: tuple[Term, .
             return True
     names = [term.name for term, part in zip(terms, size, strict=True) if part > SEPARATING_SHARE * largest]
     raise SeparationError(
-        f"terms {names} separate events from other rows perfectly in {moved} rows, so they have no finite estimate. "
-        "Merge levels, leave the term out, or leave out these rows."
+        f"terms {names} separate events from other rows perfectly in at least {moved} rows, so they have no finite "
+        "estimate. Merge levels, leave the term out, or leave out these rows."
     )

@@ -205,9 +205,9 @@ class Design:
             kept=tuple(self.kept[j] for j in stay),
         )
 
-    def written_out(self) -> Floats:
-        """Return the whole (n, p + q) model matrix. For tests and small data."""
-        return np.column_stack([self.dummies.toarray()[self.cell], self.continuous.T])
+    def written_out(self, rows: Codes | slice = slice(None)) -> Floats:
+        """Return the (n, p + q) model matrix of some rows. For tests and small data."""
+        return np.column_stack([self.dummies[self.cell[rows]].toarray(), self.continuous[:, rows].T])
 
     def positions(self, variable: str) -> tuple[int, ...]:
         """Positions of all columns in which a variable takes part, interactions included."""

@@ -177,19 +177,24 @@ def stack_means(means: Means, scores: Scores, clusters: Sequence[Clusters], corr
     clusters : of the rows of the fit; empty for rows on their own, which needs the averaged rows to be those of the fit
     correction : small-sample factor of each dimension
     """
+    if correction == "cr3":
+        raise SettingsError('"cr3" is for coefficients; standardised effects take "cr0", "g_over_gm1" or "cr1".')
     if not clusters:
         return _stack_rows(means, scores)
     to_mean = scores.bread @ means.gradient.T
     r = len(means.value)
     stacked, fixed = np.zeros((r, r)), np.zeros((r, r))
     for of_fit, of_means, sign in _paired(clusters, means.clusters or clusters):
-        factor = sign * correction_factor(correction, of_fit.count, scores.n_rows, len(scores.bread))
+        factor = sign * correction_factor(correction, scores.n_clusters(of_fit), scores.n_rows, len(scores.bread))
         model = scores.by_cluster(of_fit, to_mean)
         whole = model + sum_by(means.moment, of_means)
         fixed += factor * model.T @ model
         stacked += factor * whole.T @ whole
     return Estimates(
-        means.names, means.value, finish(stacked, clusters, correction), finish(fixed, clusters, correction)
+        means.names,
+        means.value,
+        finish(stacked, scores, clusters, correction),
+        finish(fixed, scores, clusters, correction),
     )
 
 

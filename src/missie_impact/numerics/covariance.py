@@ -2,13 +2,14 @@
 
 Everything is made from influences: what a row or cluster adds to the estimate. Names of the small-sample factors are
 those of the literature: ``cr0`` none, ``g_over_gm1`` G / (G - 1) (R's ``sandwich::vcovCL(type="HC0")``, Stata's
-``vce(cluster)`` after ``logit``), ``cr1`` G / (G - 1) * (N - 1) / (N - K).
+``vce(cluster)`` after ``logit``), ``cr1`` G / (G - 1) * (N - 1) / (N - K), ``cr3`` scores divided by what a cluster's
+own rows bend the fit (close to leaving one cluster out at a time), for few or uneven clusters.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -18,11 +19,13 @@ from scipy import sparse, stats
 from missie_impact.errors import SettingsError
 from missie_impact.numerics.binomial import BinomialFit, score_rows
 from missie_impact.numerics.cells import Codes, Design, Floats
+from missie_impact.numerics.links import get_link
 
-Correction = Literal["cr0", "g_over_gm1", "cr1"]
+Correction = Literal["cr0", "g_over_gm1", "cr1", "cr3"]
 
 FEW_CLUSTERS = 30
 LARGE_SHARE = 0.10
+CR3_NUMBERS = 20_000_000  # numbers held at a time while clusters' own information is summed
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,7 @@ class Scores:
     bread : (k, k) inverse information
     n_rows : rows, frequency counted
     frequency : (n,) rows that each row stands for, or None
+    information : (n,) expected information of each row, weights included; only "cr3" needs it
     """
 
     design: Design
@@ -98,6 +102,7 @@ class Scores:
     bread: Floats
     n_rows: float
     frequency: Floats | None = None
+    information: Floats | None = None
 
     def by_cluster(self, clusters: Clusters, matrix: Floats | None = None) -> Floats:
         """Sum scores times ``matrix`` (k, r) per cluster, shape (G, r), without an n x k matrix."""
@@ -123,6 +128,12 @@ class Scores:
         mixed = np.asarray(dummies.T @ other.T)
         return np.block([[(dummies.T @ dummies).toarray(), mixed], [mixed.T, other @ other.T]])
 
+    def n_clusters(self, clusters: Clusters) -> int:
+        """Count the clusters that hold rows; one whose rows all have frequency zero does not exist."""
+        if self.frequency is None or self.frequency.all():
+            return clusters.count
+        return int(np.count_nonzero(np.bincount(clusters.codes, self.frequency, minlength=clusters.count)))
+
     def meat_of_rows(self) -> Floats:
         """Sum over rows of the outer product of their scores (HC0); a row of frequency f counts as f rows."""
         squares = self.row**2
@@ -142,6 +153,15 @@ def fit_scores(
     """Return the score equations of a binomial fit, for sandwiches and for what is derived from it."""
     row = score_rows(fit, y, design, frequency=frequency, probability=probability)
     return Scores(design, row, fit.bread, fit.n_rows, frequency)
+
+
+def with_information(scores: Scores, fit: BinomialFit, probability: Floats | None = None) -> Scores:
+    """Return the scores with the expected information of each row, which "cr3" needs."""
+    eta = scores.design.predict(fit.coef)
+    information = get_link(fit.link).quick(np.zeros(len(eta)), eta)[2]
+    for weight in (scores.frequency, probability):
+        information = information if weight is None else information * weight
+    return replace(scores, information=information)
 
 
 def clusters_of(*labels: ArrayLike) -> Clusters:
@@ -180,7 +200,7 @@ def correction_factor(correction: Correction, n_clusters: int, n_rows: float, n_
         raise SettingsError(
             f"clustered errors need at least two clusters, found {n_clusters}. Choose another cluster, or None."
         )
-    if correction == "cr0":
+    if correction in ("cr0", "cr3"):
         return 1.0
     factor = n_clusters / (n_clusters - 1)
     return factor if correction == "g_over_gm1" else factor * (n_rows - 1) / (n_rows - n_columns)
@@ -229,9 +249,35 @@ def covariance(
     k = len(scores.bread)
     parts = []
     for part, sign in dimensions(clusters):
-        factor = correction_factor(correction, part.count, scores.n_rows, k)
-        parts.append(sign * factor * scores.meat(part))
-    return finish(scores.bread @ np.sum(parts, axis=0) @ scores.bread, clusters, correction, truncate)
+        factor = correction_factor(correction, scores.n_clusters(part), scores.n_rows, k)
+        parts.append(sign * factor * (_leave_out_meat(scores, part) if correction == "cr3" else scores.meat(part)))
+    return finish(scores.bread @ np.sum(parts, axis=0) @ scores.bread, scores, clusters, correction, truncate)
+
+
+def _leave_out_meat(scores: Scores, clusters: Clusters) -> Floats:
+    """Meat of CR3: the score sum s of a cluster becomes (I - M B)^-1 s, M its own information and B the bread."""
+    if scores.information is None:
+        raise SettingsError('"cr3" needs the information of each row: pass the scores through with_information().')
+    k = len(scores.bread)
+    order = np.argsort(clusters.codes, kind="stable")
+    edges = np.concatenate([[0], np.cumsum(np.bincount(clusters.codes, minlength=clusters.count))])
+    sums, meat = scores.by_cluster(clusters), np.zeros((k, k))
+    chunk = max(1, CR3_NUMBERS // (k * k))
+    # whole clusters at a time, so that the per-cluster information never takes much memory
+    first = 0
+    while first < clusters.count:
+        last = max(first + 1, int(np.searchsorted(edges, edges[first] + chunk, side="right")) - 1)
+        rows = order[edges[first] : edges[last]]
+        x = scores.design.written_out(rows)
+        products = (x * scores.information[rows, None])[:, :, None] * x[:, None, :]
+        own = np.zeros((last - first, k, k))
+        filled = np.flatnonzero(np.diff(edges[first : last + 1]))
+        if len(filled):
+            own[filled] = np.add.reduceat(products, edges[first:last][filled] - edges[first], axis=0)
+        bent = np.linalg.solve(np.eye(k) - own @ scores.bread, sums[first:last, :, None])[:, :, 0]
+        meat += bent.T @ bent
+        first = last
+    return meat
 
 
 def dimensions(clusters: Sequence[Clusters]) -> list[tuple[Clusters, float]]:
@@ -245,14 +291,19 @@ def dimensions(clusters: Sequence[Clusters]) -> list[tuple[Clusters, float]]:
 
 
 def finish(
-    matrix: Floats, clusters: Sequence[Clusters], correction: str = "g_over_gm1", truncate: bool = True
+    matrix: Floats,
+    scores: Scores,
+    clusters: Sequence[Clusters],
+    correction: str = "g_over_gm1",
+    truncate: bool = True,
 ) -> Covariance:
     """Return a clustered covariance with what a reader must know of it; two-way ones made positive."""
     matrix, truncated = (matrix + matrix.T) / 2, 0
     if len(clusters) == 2 and truncate:
         matrix, truncated = positive_part(matrix)
-    counts = tuple(c.count for c in clusters)
-    shares = tuple(float(np.bincount(c.codes).max() / len(c.codes)) if len(c.codes) else 0.0 for c in clusters)
+    counts = tuple(scores.n_clusters(c) for c in clusters)
+    mass = [np.bincount(c.codes, scores.frequency) for c in clusters]
+    shares = tuple(float(m.max() / m.sum()) if m.sum() > 0 else 0.0 for m in mass)
     return Covariance(matrix, counts, correction, min(counts) - 1.0, truncated, shares)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,8 +166,7 @@ def find_separation(
     """Find every row that some direction predicts perfectly, exactly, by linear programming.
 
     Maximises the sum of s x'd over all rows subject to 0 <= s x'd and -1 <= d <= 1, with s = 1 for events and -1 for
-    others (Konis 2007). Rows that differ in nothing are taken once. For some hundred thousand rows at most: it is meant
-    for a fit that diverged, or for small data.
+    others (Konis 2007). For some hundred thousand rows at most: it is meant for a fit that diverged, or for small data.
 
     Returns
     -------
@@ -177,25 +177,31 @@ def find_separation(
     ----------
     Konis (2007), DPhil thesis, Oxford; Correia, Guimaraes and Zylkin (2019), arXiv:1903.01633.
     """
-    used: Mask = np.ones(design.n_rows, dtype=bool) if weight is None else weight > 0
+    left: Mask = np.ones(design.n_rows, dtype=bool) if weight is None else weight > 0
     largest = np.abs(design.continuous).max(axis=1, keepdims=True, initial=0.0)
     columns = design.continuous / np.where(largest > 0, largest, 1.0)
     matrix = sparse.hstack([design.dummies[design.cell], sparse.csr_array(columns.T)], format="csr")
+    rows, part = np.zeros(design.n_rows, dtype=bool), np.zeros(design.n_columns, dtype=bool)
+    while left.any():
+        # One direction need not move every row that can be moved, so what it leaves is asked again.
+        direction = _widest_direction(matrix, y, left)
+        moved = left & (np.abs(np.asarray(matrix @ direction)) > tolerance)
+        if not moved.any():
+            break
+        rows, part, left = rows | moved, part | (np.abs(direction) > tolerance), left & ~moved
+    return Separation(rows, tuple(int(j) for j in np.flatnonzero(part))) if rows.any() else None
+
+
+def _widest_direction(matrix: sparse.csr_array[np.float64], y: Floats, rows: Mask) -> Floats:
     # a share of events stands for rows of both kinds
-    constraint = sparse.vstack([matrix[used & (y > 0)], -matrix[used & (y < 1)]], format="csr")
-    if not len(design.continuous) and design.offset is None:
-        constraint = (
-            sparse.csr_array(np.unique(constraint.toarray(), axis=0)) if constraint.shape[0] < 1e6 else constraint
-        )
-    objective = -np.asarray(constraint.sum(axis=0)).reshape(-1)
+    constraint: Any = sparse.vstack([matrix[rows & (y > 0)], -matrix[rows & (y < 1)]], format="csr")
     result = optimize.linprog(
-        objective, A_ub=-constraint, b_ub=np.zeros(constraint.shape[0]), bounds=(-1, 1), method="highs"
+        -np.asarray(constraint.sum(axis=0)).reshape(-1),
+        A_ub=-constraint,
+        b_ub=np.zeros(constraint.shape[0]),
+        bounds=(-1, 1),
+        method="highs",
     )
     if not result.success:
         raise ConvergenceError("the linear programme that looks for separation did not settle; rescale the columns.")
-    direction = np.asarray(result.x, dtype=np.float64)
-    along = np.asarray(matrix @ direction)
-    rows: Mask = used & (np.abs(along) > tolerance)
-    if not rows.any():
-        return None
-    return Separation(rows, tuple(int(j) for j in np.flatnonzero(np.abs(direction) > tolerance)))
+    return np.asarray(result.x, dtype=np.float64)
