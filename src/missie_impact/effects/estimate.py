@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from missie_impact.effects.groups import FIXED, ScalesOf, estimate_all, flow_of
 from missie_impact.effects.result import Effect
 from missie_impact.effects.rows import ClusterName, Request, Rows, Source, parts, read_rows
 from missie_impact.errors import SettingsError
+from missie_impact.numerics.covariance import Correction
 from missie_impact.numerics.links import LinkName
 
 Vcov = Literal["stacked", "fixed_covariates"]
@@ -30,12 +31,15 @@ class FitOptions:
     ----------
     conf_level : of every interval; normal, or t with min(G) - 1 degrees of freedom for two-way errors
     vcov : "stacked" (the rows averaged over are a sample too) or "fixed_covariates" (delta method given them, as in R)
+    correction : small-sample factor of clustered errors: "g_over_gm1" is G / (G - 1), "cr0" none, "cr1" the first
+        times (N - 1) / (N - K)
     duration_classes : lower bounds of the duration classes of whole spells and own tables, the last one open. None
         leaves the duration out, for a baseline that stands among the controls
     """
 
     conf_level: float = 0.95
     vcov: Vcov = "stacked"
+    correction: Correction = "g_over_gm1"
     duration_classes: tuple[int, ...] | None = tuple(range(1, 11))
 
     def __post_init__(self) -> None:
@@ -43,6 +47,8 @@ class FitOptions:
             raise SettingsError(f"conf_level: expected a number between 0.5 and 1, found {self.conf_level}.")
         if self.vcov not in ("stacked", "fixed_covariates"):
             raise SettingsError(f"vcov: expected 'stacked' or 'fixed_covariates', found {self.vcov!r}.")
+        if self.correction not in get_args(Correction):
+            raise SettingsError(f"correction: expected one of {list(get_args(Correction))}, found {self.correction!r}.")
         bounds = self.duration_classes
         if bounds is not None and (not bounds or list(bounds) != sorted(set(bounds))):
             raise SettingsError(f"duration_classes: expected rising lower bounds, found {list(bounds)}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Literal
+from typing import get_args
 
 from missie_impact.definitions import DEFAULT_CONTROLS
 from missie_impact.effects.estimate import DEFAULT_OPTIONS, AlsoCluster, FitOptions, Task, effect
@@ -15,6 +15,7 @@ from missie_impact.effects.rows import ClusterChoice, Request, Source, parts
 from missie_impact.effects.standardise import conditional_scales, survival_scales
 from missie_impact.effects.transition import OUTCOMES
 from missie_impact.errors import SettingsError
+from missie_impact.numerics.links import LinkName
 from missie_impact.risksets.riskset import RiskSet
 
 FOLLOW_UP = "follow_up"
@@ -24,7 +25,7 @@ def market_exit(
     risk: Source,
     *,
     cluster: ClusterChoice,
-    model: Literal["cloglog", "logit"] = "cloglog",
+    model: LinkName = "cloglog",
     controls: Sequence[str] | None = DEFAULT_CONTROLS,
     by: str | Sequence[str] | None = None,
     also_cluster: AlsoCluster = (),
@@ -40,7 +41,7 @@ def market_exit(
     Parameters
     ----------
     risk : exit risk set (trials or spells), own table, or a design made on one
-    model : "cloglog" (proportional hazards) or "logit" (proportional odds of exit)
+    model : "cloglog" (proportional hazards), "logit" (proportional odds of exit) or "probit"
     cluster, controls, by, also_cluster, keep_fit : see :func:`structural_transition`
     options : duration classes, level of the intervals and other settings that are rarely changed
 
@@ -50,7 +51,7 @@ def market_exit(
         Trials: ``hazard_ratio`` (marginal over the treated), ``survival_difference_1/3/5``,
         ``yearly_exit_probability_with`` and ``_without``, ``survival_with_1/3/5``, ``survival_without_1/3/5``.
         Always: ``hazard_ratio_conditional`` and ``log_hazard`` (cloglog); ``odds_ratio_conditional`` and ``log_odds``
-        (logit).
+        (logit); ``probit_index`` (probit).
 
     Raises
     ------
@@ -61,10 +62,11 @@ def market_exit(
     ----------
     Prentice and Gloeckler (1978), Biometrics 34, 57-67; Allison (1982), Sociological Methodology 13, 61-98.
     """
-    if model not in ("cloglog", "logit"):
-        raise SettingsError(f"model: expected 'cloglog' or 'logit', found {model!r}.")
+    if model not in get_args(LinkName):
+        raise SettingsError(f"model: expected one of {list(get_args(LinkName))}, found {model!r}.")
     source, _ = parts(risk)
-    request = _request(source, Request(controls, by=by, cluster=(cluster, *also_cluster)), options.duration_classes)
+    asked = Request(controls, by=by, cluster=(cluster, *also_cluster), correction=options.correction)
+    request = _request(source, asked, options.duration_classes)
     scales: ScalesOf = conditional_scales
     if request.follow_up is not None:
         scales = partial(survival_scales, follow_up=request.follow_up)

@@ -72,7 +72,7 @@ def coefficient_covariance(fitted: Fitted, clustering: Clustering) -> Covariance
     """
     if clustering.dimensions:
         used = [clusters_of(d.codes[fitted.used]) for d in clustering.dimensions]
-        return covariance(fitted.scores, used)
+        return covariance(fitted.scores, used, correction=clustering.correction)
     if clustering.name == "hc0":
         return covariance(fitted.scores)
     return Covariance(fitted.fit.bread, (), "model", np.inf)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from missie_impact.definitions import COUNTRY_GROUPS, DEFAULT_CONTROLS, SIZE_LEVELS
 from missie_impact.errors import MissingValueError, SchemaError, SettingsError
-from missie_impact.numerics.covariance import Clusters, clusters_of
+from missie_impact.numerics.covariance import Clusters, Correction, clusters_of
 from missie_impact.numerics.design import Column, Factor
 from missie_impact.risksets.riskset import RiskSet
 
@@ -42,10 +42,11 @@ Source: TypeAlias = RiskSet | Designed
 
 @dataclass(frozen=True, slots=True)
 class Clustering:
-    """One choice of clusters: its name and one array of clusters per dimension, none for no clusters."""
+    """One choice of clusters: its name, an array of clusters per dimension (none: no clusters), small-sample factor."""
 
     name: str
     dimensions: tuple[Clusters, ...]
+    correction: Correction = "g_over_gm1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,7 @@ class Request:
     by : columns that make subgroups
     cluster : main error first, then others
     follow_up : column that numbers the years of follow-up, or None where rows are units
+    correction : small-sample factor of clustered errors
     """
 
     controls: Sequence[str] | None
@@ -116,6 +118,7 @@ class Request:
     by: str | Sequence[str] | None = None
     cluster: tuple[ClusterChoice, ...] = (None,)
     follow_up: str | None = None
+    correction: Correction = "g_over_gm1"
 
 
 def parts(source: Source) -> tuple[RiskSet, Floats | None]:
@@ -158,7 +161,10 @@ def read_rows(source: Source, request: Request) -> Rows:
         plain=frozenset({roles.treatment, *(variable.name for variable, plain in variables if plain)}),
         left_out=left_out,
         firm=firm,
-        clusterings=tuple(_clustering(frame, name, dimensions, firm) for name, dimensions in clusters),
+        clusterings=tuple(
+            Clustering(name, tuple(_clusters(frame, columns, firm) for columns in dimensions), request.correction)
+            for name, dimensions in clusters
+        ),
         groups=tuple(group for column, scheme in by for group in _groups(frame[column], column, scheme)),
         first=None if request.follow_up is None else _first(frame[request.follow_up]),
         unit=None if request.follow_up is None else _units(frame, risk),
@@ -264,12 +270,6 @@ def _dimension(item: ClusterName, risk: RiskSet) -> tuple[str, tuple[str, ...]]:
             "another column, or say cluster=None."
         )
     return item, (column,)
-
-
-def _clustering(
-    frame: pd.DataFrame, name: str, dimensions: list[tuple[str, ...]], firm: NDArray[np.intp] | None
-) -> Clustering:
-    return Clustering(name, tuple(_clusters(frame, columns, firm) for columns in dimensions))
 
 
 def _clusters(frame: pd.DataFrame, columns: tuple[str, ...], firm: NDArray[np.intp] | None) -> Clusters:

@@ -16,7 +16,7 @@ from missie_impact.numerics.contrasts import Estimates, Means, stack_means, weig
 from missie_impact.numerics.covariance import Clusters
 from missie_impact.numerics.design import Factor
 from missie_impact.numerics.histories import Histories, standardised_survival
-from missie_impact.numerics.links import get_link
+from missie_impact.numerics.links import LinkName, get_link
 
 Floats = NDArray[np.float64]
 Population = Literal["treated", "all"]
@@ -24,6 +24,11 @@ Population = Literal["treated", "all"]
 RISK_SCALES = (
     "odds_ratio", "risk_ratio", "risk_difference", "risk_with", "risk_without", "odds_ratio_conditional", "log_odds",
 )  # fmt: skip
+CONDITIONAL: dict[LinkName, tuple[str, ...]] = {
+    "cloglog": ("hazard_ratio_conditional", "log_hazard"),
+    "logit": ("odds_ratio_conditional", "log_odds"),
+    "probit": ("probit_index",),
+}
 DIFFERENCE_YEARS = (1, 3, 5)
 
 
@@ -82,7 +87,7 @@ def _covariances_of_means(
             replace(means, clusters=tuple(rows for _, rows in pairs)),
             fitted.scores,
             [of for of, _ in pairs],
-            "g_over_gm1",
+            clustering.correction,
         )
         return stacked.stacked.matrix, stacked.fixed.matrix
     frequency = fitted.rows.frequency
@@ -128,7 +133,7 @@ def survival_scales(fitted: Fitted, follow_up: str) -> Scales:
             fitted.scores,
             replace(histories, clusters=tuple(own for _, own in pairs)),
             [of for of, _ in pairs],
-            correction="g_over_gm1" if clustering.dimensions else "cr0",
+            correction=clustering.correction if clustering.dimensions else "cr0",
             difference_years=DIFFERENCE_YEARS,
         )
         names, values, gradient = _survival_gradient(estimates, n_years)
@@ -174,14 +179,13 @@ def _pick(place: dict[str, int], size: int, parts: dict[str, float]) -> Floats:
 def conditional_scales(fitted: Fitted) -> Scales:
     """Return the treatment's coefficient and its exponential: conditional on the controls, not averaged over anyone."""
     b, k = float(fitted.fit.coef[fitted.treatment]), fitted.treatment
-    names = ("hazard_ratio_conditional", "log_hazard") if fitted.fit.link == "cloglog" else (
-        "odds_ratio_conditional", "log_odds",
-    )  # fmt: skip
+    names = CONDITIONAL[fitted.fit.link]
+    values = np.array([np.exp(b), b][-len(names) :])
     covariances: dict[str, Floats] = {}
     for clustering in fitted.rows.clusterings:
         variance = float(coefficient_covariance(fitted, clustering).matrix[k, k])
-        covariances[clustering.name] = covariances[clustering.name + FIXED] = np.full((2, 2), variance)
-    return Scales(names, np.array([np.exp(b), b]), covariances)
+        covariances[clustering.name] = covariances[clustering.name + FIXED] = np.full((len(names),) * 2, variance)
+    return Scales(names, values, covariances)
 
 
 def _block(one: Floats, other: Floats) -> Floats:

@@ -57,7 +57,7 @@ def structural_transition(
     """
     source, _ = parts(risk)
     always = tuple(c for c in (source.roles.year,) if c is not None and source.design == "trials")
-    request = Request(controls, always, None, by, (cluster, *also_cluster))
+    request = Request(controls, always, None, by, (cluster, *also_cluster), None, options.correction)
     outcome = OUTCOMES.get(source.question, source.roles.outcome)
     task = Task(outcome, "logit", "logit", standardise, partial(risk_scales, population=standardise))
     return effect(risk, request, task, options, keep_fit)
