@@ -18,6 +18,7 @@ from missie_impact.numerics.links import LinkName, get_link
 __all__ = ["BinomialFit", "Block", "Blocks", "fit_binomial", "fit_blocks", "loglik_at", "moments_at", "score_rows"]
 
 HALVINGS = 30
+NEAR_ENOUGH = 1.0  # standard deviations of score: no use in starting values nearer than cell means are right
 SETTLED_ETA = 1e-3  # a last step that moves no row's linear predictor by more has settled
 SEPARATING_SHARE = 0.02  # of the largest movement: what is left of the finite part of a diverging step
 
@@ -181,9 +182,9 @@ def score_rows(
     """
     block = Block(np.asarray(y, dtype=np.float64), design, frequency, probability)
     quick, weight = get_link(fit.link).quick, block.weight
-    score = np.empty(design.n_rows)
+    score, cells = np.empty(design.n_rows), design.predict_cells(fit.coef)
     for rows in design.slices():
-        score[rows] = quick(block.y[rows], design.predict(fit.coef, rows))[1]
+        score[rows] = quick(block.y[rows], design.predict(fit.coef, rows, cells))[1]
     return score if weight is None else score * weight
 
 
@@ -242,6 +243,8 @@ def _start_from_cells(block: Block, link: LinkName) -> Floats | None:
     try:
         here = total_moments(lambda: (cells,), coef, link)
         for _ in range(6):
+            if _scaled_gradient(here) < NEAR_ENOUGH:
+                break
             direction = _solve(here.information, here.score, design.terms)
             coef, here = _advance(lambda: (cells,), coef, direction, here, link)
     except (CollinearityError, ConvergenceError):
@@ -331,8 +334,9 @@ def _still_moving(blocks: Blocks, direction: Floats | None, terms: tuple[Term, .
     for again in (False, True):
         for block in blocks():
             design = replace(block.design, offset=None)
+            cells = design.predict_cells(direction)
             for rows in design.slices():
-                y, along = block.y[rows], design.predict(direction, rows)
+                y, along = block.y[rows], design.predict(direction, rows, cells)
                 if block.weight is not None:
                     along = np.where(block.weight[rows] > 0, along, 0.0)
                 if again:

@@ -138,14 +138,35 @@ class Design:
         size = max(ROWS_PER_SLICE, 2 * self.n_cells)
         return (slice(first, first + size) for first in range(0, self.n_rows, size))
 
-    def predict(self, coef: Floats, rows: slice = slice(None)) -> Floats:
-        """Linear predictor of the rows, offset included, shape (n,)."""
-        eta: Floats = np.asarray(self.dummies @ coef[: self.n_dummies])[self.cell[rows]]
+    def predict(self, coef: Floats, rows: slice = slice(None), cells: Floats | None = None) -> Floats:
+        """Linear predictor of the rows, offset included, shape (n,); ``cells`` is `predict_cells` of the same coef."""
+        eta: Floats = (self.predict_cells(coef) if cells is None else cells)[self.cell[rows]]
         for slope, values in zip(coef[self.n_dummies :], self.continuous, strict=True):
             eta += slope * values[rows]
         if self.offset is not None:
             eta += self.offset[rows]
         return eta
+
+    def predict_cells(self, coef: Floats) -> Floats:
+        """Return the part of the linear predictor that rows of a cell share, shape (C,)."""
+        return np.asarray(self.dummies @ coef[: self.n_dummies])
+
+    def cluster_sums(self, row: Floats, cluster: Codes, count: int) -> Floats:
+        """Sum ``row * covariate`` per cluster, shape (count, p + q), without an n x (p + q) matrix."""
+        p, width = self.n_dummies, self.n_columns + 1
+        # Every cell has few dummies that are one. Its s-th such column is one number per row: one count per s.
+        present = np.diff(self.dummies.indptr)
+        total = np.zeros(count * width)
+        base = cluster * width
+        for s in range(int(present.max(initial=0))):
+            column = np.full(self.n_cells, self.n_columns)  # cells with fewer ones add to a last column, cut off below
+            has = np.flatnonzero(present > s)
+            column[has] = self.dummies.indices[self.dummies.indptr[has] + s]
+            total += np.bincount(base + column[self.cell], row, minlength=len(total))
+        sums = total.reshape(count, width)[:, :-1]
+        for j, values in enumerate(self.continuous):
+            sums[:, p + j] = np.bincount(cluster, row * values, minlength=count)
+        return sums
 
     def per_cell(self, row: Floats, rows: slice = slice(None)) -> Floats:
         """Sum of ``row`` per cell, shape (C,); ``row`` holds the values of ``rows`` only."""

@@ -98,8 +98,9 @@ def block_moments(block: Block, coef: Floats, link: LinkName) -> Moments:
     q = len(design.continuous)
     total, cells_score, cells_weight = 0.0, np.zeros(design.n_cells), np.zeros(design.n_cells)
     mixed, other, slopes = np.zeros((q, design.n_cells)), np.zeros((q, q)), np.zeros(q)
+    cells = design.predict_cells(coef)
     for rows in design.slices():
-        log_likelihood, score, information = quick(block.y[rows], design.predict(coef, rows))
+        log_likelihood, score, information = quick(block.y[rows], design.predict(coef, rows, cells))
         if weight is not None:
             log_likelihood, score, information = (weight[rows] * v for v in (log_likelihood, score, information))
         total += float(log_likelihood.sum())

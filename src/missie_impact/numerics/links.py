@@ -116,7 +116,7 @@ def _cloglog_quick(y: Floats, eta: Floats) -> tuple[Floats, Floats, Floats]:
     rate = _rate(eta)
     event_score = _event_score(rate)
     log_likelihood = (y - 1.0) * rate
-    events = np.flatnonzero(y)  # the logarithm is dear and most rows have no event
+    events = np.flatnonzero(y > 0)  # the logarithm is dear and most rows have no event
     log_likelihood[events] += y[events] * _log_event(rate[events], eta[events])
     return log_likelihood, y * (event_score + rate) - rate, rate * event_score
 
