@@ -12,10 +12,15 @@ from missie_impact.effects.rows import ClusterName, Request, Rows, Source, parts
 from missie_impact.errors import SettingsError
 from missie_impact.numerics.covariance import Correction
 from missie_impact.numerics.links import LinkName
+from missie_impact.risksets.riskset import RiskSet
 
 Vcov = Literal["stacked", "fixed_covariates"]
 AlsoCluster = Sequence[ClusterName | Sequence[ClusterName] | None]
 
+ENDED_OTHERWISE = {
+    True: "rows whose firm died before the outcome was complete",
+    False: "years at risk that end in the death of the firm or a lost identity",
+}
 DESIGN_TEXT = {
     "trials": "regression on stacked trials",
     "spells": "regression on whole spells, an association",
@@ -95,7 +100,7 @@ def effect(source: Source, request: Request, task: Task, options: FitOptions, ke
         vcovs=tuple(results[0].covariances),
         conf_level=options.conf_level,
         flow=flow_of(risk.flow, whole),
-        notes=(*_notes(rows), *results[0].notes),
+        notes=(*_notes(rows), *_ended_otherwise(risk), *results[0].notes),
         simulated=risk.simulated,
         fits=fits,
     )
@@ -110,3 +115,17 @@ def _notes(rows: Rows) -> list[str]:
     if any(len(c.dimensions) == 2 for c in rows.clusterings):
         notes.append("two-way errors: t intervals with the smaller number of clusters less one degrees of freedom")
     return notes
+
+
+def _ended_otherwise(risk: RiskSet) -> list[str]:
+    """Say by arm how many rows of a built risk set end with the firm, not with the outcome."""
+    column = "died" if "died" in risk.columns else risk.roles.cause
+    if risk.design != "trials" or column is None:
+        return []
+    frame = risk.collect([risk.roles.treatment, column])
+    treated = frame[risk.roles.treatment].to_numpy(dtype=float) == 1.0
+    ended = frame[column].isin([1, True] if column == "died" else ["death", "lost"]).to_numpy(dtype=bool)
+    if treated.all() or not treated.any():
+        return []
+    what = ENDED_OTHERWISE[column == "died"]
+    return [f"{what}: {ended[treated].mean():.2%} of the treated, {ended[~treated].mean():.2%} of the others"]

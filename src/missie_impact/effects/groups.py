@@ -20,6 +20,7 @@ from missie_impact.numerics.links import LinkName
 Floats = NDArray[np.float64]
 
 FEW_TREATED_CLUSTERS = 30
+MANY_LEVELS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ def estimate_all(
 def flow_of(risk_flow: Flow, fitted: Fitted) -> Flow:
     """Return the flow of the risk set with the rows that left the likelihood behind it."""
     counts = fitted.counts()
-    reason = "; ".join(_certain_text(found) for found in fitted.certain)
+    reason = "; ".join(_certain_notes(fitted))
     return risk_flow.then(FlowStep("in the likelihood", counts.n_rows, counts.n_firms, counts.n_treated, reason))
 
 
@@ -148,8 +149,23 @@ def _certain_text(found: Certain) -> str:
     return f"{'only' if found.events else 'no'} events at {where}: {found.rows} rows left the likelihood"
 
 
+def _certain_notes(fitted: Fitted) -> list[str]:
+    """One line per level, or per control where many of its levels left."""
+    notes = []
+    for variable in dict.fromkeys(found.variable for found in fitted.certain):
+        levels = [found for found in fitted.certain if found.variable == variable]
+        if len(levels) <= MANY_LEVELS:
+            notes += [_certain_text(found) for found in levels]
+        else:
+            rows = sum(found.rows for found in levels)
+            notes.append(
+                f"no events, or only events, at {len(levels)} levels of {variable}: {rows} rows left the likelihood"
+            )
+    return notes
+
+
 def _notes(fitted: Fitted) -> list[str]:
-    notes = [_certain_text(found) for found in fitted.certain]
+    notes = _certain_notes(fitted)
     if fitted.certain:
         notes.append("rows that left the likelihood keep their certain risk, the same in both worlds")
     if fitted.constant:

@@ -21,6 +21,9 @@ Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 NOT_IN_REGISTER = "not_in_register"
+MARKET_YEAR = "market_year"
+ORIGIN_SEEN = "origin_seen"
+BEFORE_THE_DATA = "began before the data"
 ClusterName: TypeAlias = str | tuple[str, ...]
 ClusterChoice: TypeAlias = ClusterName | Sequence[ClusterName] | None
 
@@ -146,7 +149,8 @@ def read_rows(source: Source, request: Request) -> Rows:
     frame = _collect(risk, request, [c for c, _ in controls], [c for c, _ in by], [d for _, d in clusters])
     variables = [_variable(frame[column], column, as_factor) for column, as_factor in controls]
     if request.classes:
-        variables.append((_duration(frame[request.classes[0]], *request.classes), False))
+        unseen = None if ORIGIN_SEEN not in frame else ~frame[ORIGIN_SEEN].to_numpy(dtype=bool)
+        variables.append((_duration(frame[request.classes[0]], *request.classes, unseen), False))
     probability = _numbers(frame, roles.probability)
     if weight is not None:
         probability = weight if probability is None else weight * probability
@@ -178,6 +182,7 @@ def _collect(
     wanted = [roles.outcome, roles.treatment, roles.frequency, roles.probability, roles.firm, request.follow_up]
     wanted += [*controls, *by, *(column for dims in clusters for dim in dims for column in dim)]
     wanted += [request.classes[0] if request.classes else None]
+    wanted += [ORIGIN_SEEN] if request.classes and risk.design == "spells" and ORIGIN_SEEN in risk.columns else []
     wanted += [roles.market, roles.year] if request.follow_up else []
     needed = list(dict.fromkeys(column for column in wanted if column is not None))
     absent = [column for column in needed if column not in risk.columns]
@@ -188,7 +193,10 @@ def _collect(
 
 def _resolve_controls(request: Request, risk: RiskSet) -> tuple[list[tuple[str, bool]], tuple[str, ...]]:
     """Columns to use with whether each is to be a factor, and the default controls that are not there."""
-    asked = [(_FACTOR.fullmatch(name), name) for name in request.controls or ()]
+    wanted = tuple(request.controls or ())
+    if wanted == DEFAULT_CONTROLS:  # the default list, with what this risk set adds to it
+        wanted += tuple(c for c in risk.controls if c not in DEFAULT_CONTROLS)
+    asked = [(_FACTOR.fullmatch(name), name) for name in wanted]
     named = [(match.group(1), True) if match else (name, False) for match, name in asked]
     there = set(risk.columns)
     used = [(column, as_factor) for column, as_factor in named if column in there]
@@ -199,12 +207,13 @@ def _resolve_controls(request: Request, risk: RiskSet) -> tuple[list[tuple[str, 
     if NOT_IN_REGISTER in there and any(column in DEFAULT_CONTROLS for column, _ in used):
         used.append((NOT_IN_REGISTER, False))
     taken = {column for column, _ in used}
-    used += [(column, True) for column in request.always if column in there and column not in taken]
+    implied = {risk.roles.year} if MARKET_YEAR in taken else set()  # market x year knows the year
+    used += [(column, True) for column in request.always if column in there and column not in taken | implied]
     spent = {risk.roles.outcome, risk.roles.treatment}
     doubled = sorted(spent & {column for column, _ in used})
     if doubled:
         raise SettingsError(f"{doubled} are outcome or treatment and cannot be controls as well.")
-    expected = [c for c in gone if c in risk.absent_controls or risk.design == "frame"]
+    expected = [c for c in gone if c in risk.absent_controls or risk.design != "trials"]
     return list(dict.fromkeys(used)), tuple(expected)
 
 
@@ -303,8 +312,11 @@ def _variable(values: pd.Series[Any], name: str, as_factor: bool) -> tuple[Facto
     return Column(name, numbers), False
 
 
-def _duration(values: pd.Series[Any], name: str, bounds: tuple[int, ...]) -> Factor:
-    """Classes of a duration from their lower bounds: (1, 2, 6) makes "1", "2-5", "6+"."""
+def _duration(values: pd.Series[Any], name: str, bounds: tuple[int, ...], unseen: Mask | None) -> Factor:
+    """Classes of a duration from their lower bounds: (1, 2, 6) makes "1", "2-5", "6+".
+
+    Spells whose start was not seen have no known duration: a class of their own.
+    """
     numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
     bad = int(np.count_nonzero(~(numbers >= bounds[0])))
     if bad:
@@ -314,7 +326,10 @@ def _duration(values: pd.Series[Any], name: str, bounds: tuple[int, ...]) -> Fac
     codes = np.searchsorted(bounds, numbers, side="right") - 1
     ends = [following - 1 for following in bounds[1:]]
     labels = [str(low) if low == high else f"{low}-{high}" for low, high in zip(bounds, ends, strict=False)]
-    return Factor(name, codes.astype(np.intp), (*labels, f"{bounds[-1]}+"))
+    levels = (*labels, f"{bounds[-1]}+")
+    if unseen is None or not unseen.any():
+        return Factor(name, codes.astype(np.intp), levels)
+    return Factor(name, np.where(unseen, len(levels), codes).astype(np.intp), (*levels, BEFORE_THE_DATA))
 
 
 def _zero_one(frame: pd.DataFrame, column: str, role: str) -> Floats:
