@@ -142,18 +142,20 @@ def _recoded(
 
 
 def _window(engine: Engine, trade: Lazy, settings: RegisterSettings) -> RegisterSettings:
-    if settings.first_year is not None and settings.last_year is not None:
+    if settings.first_year and settings.last_year:
         return settings
     found = engine.one(trade.select(first=nw.col("year").min(), last=nw.col("year").max()))
-    first = found["first"] if settings.first_year is None else settings.first_year
-    last = found["last"] if settings.last_year is None else settings.last_year
-    return replace(settings, first_year=int(first), last_year=int(last))
+    return replace(
+        settings,
+        first_year=settings.first_year or int(found["first"]),
+        last_year=settings.last_year or int(found["last"]),
+    )
 
 
 def _relational(engine: Engine, table: Table, rows: Lazy, settings: RegisterSettings) -> list[MissieError]:
     found: list[MissieError] = []
     first, last = settings.first_year, settings.last_year
-    if "year" in table.names and first is not None and last is not None:
+    if "year" in table.names:
         found += window_breaches(table, count_outside(engine, rows, first, last), first, last)
     if not (table.name == "trade" and settings.on_duplicate == "sum"):
         found += key_breaches(engine, table, rows)

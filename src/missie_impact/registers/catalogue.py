@@ -94,7 +94,8 @@ class RegisterSettings:
 
     Attributes
     ----------
-    first_year, last_year : window of the data, both included; None takes the first and last year of trade
+    first_year, last_year : window of the data, both included; 0 takes the first and last year of trade, which
+        checked registers then hold
     currency : of all amounts
     on_duplicate : "error" or "sum", for trade rows of one key that are not negative
     extra_markets : code -> name of markets that are not in the shipped list
@@ -104,8 +105,8 @@ class RegisterSettings:
     study : settings handed on to the study
     """
 
-    first_year: int | None = None
-    last_year: int | None = None
+    first_year: int = 0
+    last_year: int = 0
     currency: str = "EUR"
     on_duplicate: OnDuplicate = "error"
     extra_markets: Mapping[str, str] = field(default_factory=_empty)
@@ -121,7 +122,7 @@ class RegisterSettings:
         if self.on_early_participation not in ("error", "count"):
             given = self.on_early_participation
             raise SettingsError(f"Expected on_early_participation to be 'error' or 'count', found {given!r}.")
-        if self.first_year is not None and self.last_year is not None and self.first_year > self.last_year:
+        if 0 < self.last_year < self.first_year:
             raise SettingsError(f"Expected first_year <= last_year, found {self.first_year} and {self.last_year}.")
 
     @property

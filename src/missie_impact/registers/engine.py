@@ -144,7 +144,7 @@ class Engine:
         if isinstance(native, Mapping):
             native = pd.DataFrame(dict(native))
         if isinstance(native, pd.DataFrame):
-            return _lazy(self._connection.from_df(_flat(native)))
+            return self._from_pandas(_flat(native))
         module = type(native).__module__.split(".")[0]
         if module == "polars" and hasattr(native, "collect"):
             native = native.collect()
@@ -160,6 +160,12 @@ class Engine:
         except ImportError:
             raise EngineError("Taking this frame in needs pyarrow: install it, or hand over a pandas frame.") from None
         return _lazy(self._connection.from_arrow(native))
+
+    def _from_pandas(self, frame: pd.DataFrame) -> Lazy:
+        try:
+            return _lazy(self._connection.from_df(frame))
+        except duckdb.Error:  # a view such as df.iloc[::-1] steps backwards through memory, which DuckDB cannot follow
+            return _lazy(self._connection.from_df(frame.copy()))
 
     def store(self, lazy: Lazy, name: str) -> Lazy:
         """Run a plan once and keep the rows; further use reads them.
