@@ -215,7 +215,7 @@ class Engine:
 
     def count(self, lazy: Lazy) -> int:
         """Count the rows of a plan."""
-        return int(self.one(lazy.select(n=nw.len()))["n"])
+        return int(self._run("counting rows", lambda: self._fetch(lazy.select(n=nw.len())))["n"].iloc[0])
 
     def one(self, lazy: Lazy) -> dict[str, Any]:
         """Run a plan of a single row, such as a set of sums; nulls become None."""
@@ -274,6 +274,9 @@ def narrow(lazy: Lazy) -> Lazy:
 
 
 def _ordered(lazy: Lazy, sort_by: Sequence[str]) -> Lazy:
+    have = lazy.collect_schema().names()
+    if lacking := [name for name in sort_by if name not in have]:
+        raise SchemaError(f"Expected the columns {lacking} to sort by, found {have}.")
     return narrow(lazy.sort(*sort_by) if len(sort_by) else lazy)
 
 
