@@ -102,7 +102,7 @@ def make_panel() -> Iterator[Callable[..., Panel]]:
         changes = pd.DataFrame(identities or [], columns=["old_firm", "new_firm", "date"]).assign(event="merger")
         registers = Registers.from_frames(
             trade=trade[trade["year"] <= last],
-            firms=firm_frame(firms, large, ended or {}, unseen),
+            firms=firm_frame(firms, large, ended or {}, unseen).query("year <= @last"),
             participations=supported,
             links=links,
             identity_changes=changes,

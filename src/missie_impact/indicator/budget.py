@@ -85,7 +85,7 @@ def budget_indicator(
         definitions=panel.definitions,
         notes=_notes(panel.definitions, name, instruments),
         flow=_flow(panel, membership, pairs),
-        simulated=bool(panel.registers.settings.simulated),
+        simulated=panel.registers.settings.simulated is not None,
     )
 
 
@@ -158,9 +158,7 @@ def _pairs_with_growth(
     return _with_group(grown, panel, cohorts, by, scheme).join(life, on="firm", how="left")
 
 
-def _with_group(
-    pairs: Lazy, panel: Panel, cohorts: tuple[int, ...], by: str | None, scheme: SizeScheme | None
-) -> Lazy:
+def _with_group(pairs: Lazy, panel: Panel, cohorts: tuple[int, ...], by: str | None, scheme: SizeScheme | None) -> Lazy:
     """Add the column ``group``: the firm's class in the support year."""
     if by is None:
         return pairs.with_columns(group=nw.lit("all"))

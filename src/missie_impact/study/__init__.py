@@ -1,0 +1,6 @@
+"""The study: published figures beside estimates and truth, on any registers."""
+
+from missie_impact.study.records import Replication, ReplicationRow
+from missie_impact.study.run import replicate
+
+__all__ = ["Replication", "ReplicationRow", "replicate"]
