@@ -100,7 +100,7 @@ class Fitted:
         replaced : codes to use for a factor instead of the rows' own, such as another year of follow-up
         """
         layout, replaced = self.settled.design.layout, replaced or {}
-        known = {variable.name: variable for variable in self.rows.variables}
+        known = {v.name: v for v in self.rows.variables if isinstance(v, Factor)}
         offset = np.zeros(len(positions))
         offset[np.isin(positions, self.combined)] = CERTAIN
         offset *= np.where(self.rows.y[positions] == 1.0, 1.0, -1.0)
@@ -110,7 +110,6 @@ class Fitted:
                 factors.append(Factor(name, np.full(len(positions), levels.index(str(arm))), levels))
                 continue
             variable = known[name]
-            assert isinstance(variable, Factor)
             codes = replaced[name] if name in replaced else variable.codes[positions]
             # A level that left the likelihood stands at the reference here; the offset says what is certain about it.
             place = {level: i for i, level in enumerate(levels)}

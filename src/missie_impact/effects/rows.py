@@ -318,6 +318,8 @@ def _duration(values: pd.Series[Any], name: str, bounds: tuple[int, ...], unseen
     Spells whose start was not seen have no known duration: a class of their own.
     """
     numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
+    if unseen is not None:
+        numbers = np.where(unseen, float(bounds[0]), numbers)
     bad = int(np.count_nonzero(~(numbers >= bounds[0])))
     if bad:
         raise MissingValueError(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from missie_impact.effects.groups import FIXED, Scales, coefficient_covariance
 from missie_impact.effects.model import Fitted
 from missie_impact.effects.rows import Clustering
+from missie_impact.errors import SettingsError
 from missie_impact.numerics.cells import Design
 from missie_impact.numerics.contrasts import Estimates, Means, stack_means, weight_share
 from missie_impact.numerics.covariance import Clusters
@@ -112,10 +113,10 @@ def survival_scales(fitted: Fitted, follow_up: str) -> Scales:
     were at time zero. Without a cluster the years of a unit form one.
     """
     rows = fitted.rows
-    assert rows.first is not None and rows.unit is not None
+    if rows.first is None or rows.unit is None:
+        raise SettingsError("survival of the treated needs trials: a time zero for each unit.")
     positions: NDArray[np.intp] = np.flatnonzero(fitted.group & rows.treated & rows.first)
-    year = next(v for v in rows.variables if v.name == follow_up)
-    assert isinstance(year, Factor)
+    year = next(v for v in rows.variables if isinstance(v, Factor) and v.name == follow_up)
     n_years = len(year.levels)
     tiled = np.tile(positions, n_years)
     years = {follow_up: np.repeat(np.arange(n_years), len(positions))}
