@@ -18,7 +18,7 @@ from missie_impact.simulation.accounts import (
     firm_traits,
     firm_year,
 )
-from missie_impact.simulation.companions import STREAMS, TradeYear, trade_rows, trade_year
+from missie_impact.simulation.companions import FLOW_NAMES, KIND_NAMES, TradeYear, trade_rows, trade_year
 from missie_impact.simulation.identities import OPEN, Identities, IdentityRates, draw_identities
 from missie_impact.simulation.indicator_target import CohortEdits, Supported, cohort_target, meet_indicator
 from missie_impact.simulation.instruments import (
@@ -160,7 +160,8 @@ def draw_registers(world: World, options: RegisterOptions, *, flows: Flows, cali
         missions = _mission_pairs(world, identities, numbers, year)
         support[year] = exact_support(support[year], missions[0], base, numbers, year, cohort_target(year).firms)
         supported.append(_supported(missions, support[year], base, numbers, identities, year))
-    edits = meet_indicator(trades, tuple(supported), identities) if calibrate else ()
+    targets = {year: cohort_target(year) for year in COHORTS}
+    edits = meet_indicator(trades, tuple(supported), targets, identities) if calibrate else ()
     exact = COHORTS if calibrate else ()
     support = {year: s if year in exact else s.take(s.threshold < 1) for year, s in support.items()}
     certain = _certain(world, support, len(base.born))
@@ -192,11 +193,11 @@ def exact_support(
 ) -> SupportDraw:
     """Choose support so that exactly ``wanted`` linked SME have some, those on missions included.
 
-    The firms with the lowest draw relative to their chance come first (sequential Poisson sampling). Firms that pass
-    the letter's thresholds between the year before and the year itself are left out, so that the count does not
-    depend on which of the two the size is taken from.
+    The firms with the lowest draw relative to their chance come first (sequential Poisson sampling). Size is that of
+    the year of support; firms that pass the letter's thresholds between the year before and that year get none, so
+    that taking the size a year earlier moves the count by a few firms on missions only.
     """
-    large, changes = base.large(year - 1), base.large(year - 1) != base.large(year)
+    large, changes = base.large(year), base.large(year - 1) != base.large(year)
     on_mission = np.unique(mission_firms[~large[mission_firms]])
     linked_sme = numbers.linked & ~large & ~changes
     free = linked_sme[drawn.firm] & ~np.isin(drawn.firm, on_mission)
@@ -207,19 +208,13 @@ def exact_support(
         raise SettingsError(f"expected up to {missing} further linked SME with support in {year}, found {len(firms)}.")
     order = np.argsort(threshold, kind="stable")
     chosen, limit = firms[order[:missing]], threshold[order[max(missing - 1, 0)]]
-    fixed = np.isin(drawn.firm, chosen) | (np.isin(drawn.firm, on_mission) & (drawn.threshold <= limit))
-    others = ~free & ~np.isin(drawn.firm, on_mission) & ~changes[drawn.firm]
-    others &= ~linked_sme[drawn.firm] & (drawn.threshold <= limit)
-    return drawn.take(fixed | others)
+    uncounted = ~free & ~changes[drawn.firm] & (drawn.threshold <= limit)  # on a mission already, large, or unlinked
+    return drawn.take(np.isin(drawn.firm, chosen) | uncounted)
 
 
 def text_of_codes() -> dict[str, pd.DataFrame]:
     """Return the texts behind the codes of trade and firm rows: flow, kind, sector, region."""
-    flows, kinds = ("export", "import"), ("goods", "services")
-    assert_streams = {(f, k) for f, k in STREAMS}
-    if assert_streams != {(f, k) for f in flows for k in kinds}:
-        raise SettingsError("the streams of trade and their texts disagree.")
-    texts = {"flow": flows, "kind": kinds, "sector": SECTORS, "region": REGIONS}
+    texts = {"flow": FLOW_NAMES, "kind": KIND_NAMES, "sector": SECTORS, "region": REGIONS}
     return {name: pd.DataFrame({name: range(len(t)), f"{name}_text": list(t)}) for name, t in texts.items()}
 
 
@@ -262,12 +257,13 @@ def _supported(
     market = np.concatenate([missions[1], support.market[linked]])
     pairs = pd.DataFrame({"firm": firm, "market": market}).drop_duplicates().sort_values(["firm", "market"])
     firms = pairs["firm"].to_numpy()
-    return Supported(year, firms, pairs["market"].to_numpy(), base.large(year - 1)[firms])
+    return Supported(year, firms, pairs["market"].to_numpy(), base.large(year)[firms])
 
 
 def _certain(world: World, support: Mapping[int, SupportDraw], n: int) -> Bools:
     """Tell which firms the register holds for sure: with trade, affiliates or support."""
     certain = np.zeros(n, dtype=bool)
-    for firms in (world.trade_firm, world.affiliate_firm, world.goes_firm, *(s.firm for s in support.values())):
-        certain[firms] = True
+    seen = [world.trade_firm, world.affiliate_firm, world.goes_firm, *(s.firm for s in support.values())]
+    for firms in seen:
+        certain[np.asarray(firms, dtype=np.int64)] = True
     return certain

@@ -19,13 +19,17 @@ from missie_impact.simulation.identities import PART, Identities, firm_number
 from missie_impact.simulation.keys import Bools, Floats, Ints, Keys, pair_keys
 
 GOODS_EXPORT, GOODS_IMPORT, SERVICES_EXPORT, SERVICES_IMPORT = range(4)
-STREAMS = (("export", "goods"), ("import", "goods"), ("export", "services"), ("import", "services"))
+N_STREAMS = 4
+FLOW_NAMES, KIND_NAMES = ("export", "import"), ("goods", "services")
 EXPORT_STREAMS = (GOODS_EXPORT, SERVICES_EXPORT)
 LARGEST_EUR = 3.5e9
 SPLIT_SHARE = 0.35  # of a firm's pairs that stood under the number of its part
 CORRECTED_SHARE = 0.002
 ESTIMATED_BELOW_EUR = 1_000_000  # a firm's goods flow with the EU in a year; below it the statistical office estimates
-EU_SINCE_2004 = "AT BE CY CZ DE DK EE ES FI FR GB GR HU IE IT LT LU LV MT PL PT SE SI SK".split()
+EU_SINCE_2004 = (
+    *("AT", "BE", "CY", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GB", "GR", "HU"),
+    *("IE", "IT", "LT", "LU", "LV", "MT", "PL", "PT", "SE", "SI", "SK"),
+)
 EU_SINCE = {**dict.fromkeys(EU_SINCE_2004, 2004), "BG": 2007, "RO": 2007, "HR": 2013}
 EU_UNTIL = {"GB": 2020}
 
@@ -110,7 +114,7 @@ def trade_year(
     """
     firm, market, goods = pairs
     keys = pair_keys(seed, firm, market_ids[market])
-    value = np.zeros((4, len(firm)), dtype=np.int64)
+    value = np.zeros((N_STREAMS, len(firm)), dtype=np.int64)
     value[GOODS_EXPORT] = np.maximum(np.rint(goods), 1)
     if companions:
         workers = base.workers[year - base.first_year][firm].astype(np.float64)
@@ -141,7 +145,7 @@ def trade_rows(trade: TradeYear, identities: Identities, codes: tuple[str, ...])
         number = np.where(part, firm_number(trade.firm, PART), number)
     in_eu = eu_members(codes, trade.year)[trade.market]
     pieces = []
-    for stream in range(len(STREAMS)):
+    for stream in range(N_STREAMS):
         rows = np.flatnonzero((trade.value_eur[stream] > 0) & known)
         value = trade.value_eur[stream, rows]
         estimated = np.zeros(len(rows), dtype=bool)

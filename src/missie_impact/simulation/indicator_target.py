@@ -76,7 +76,7 @@ class Supported:
     ----------
     year : year of support
     firm, market : (m,) positions
-    large : (m,) the firm is large in the sense of the letter, at the end of the year before
+    large : (m,) the firm is large in the sense of the letter, in the year of support
     """
 
     year: int
@@ -99,11 +99,20 @@ def cohort_target(year: int) -> CohortTarget:
 
 
 def meet_indicator(
-    trades: Mapping[int, TradeYear], cohorts: tuple[Supported, ...], identities: Identities
+    trades: Mapping[int, TradeYear],
+    cohorts: tuple[Supported, ...],
+    targets: Mapping[int, CohortTarget],
+    identities: Identities,
 ) -> tuple[CohortEdits, ...]:
-    """Edit the exports in ``trades`` (in place, before anything is handed on) until the published indicator holds."""
-    shared = np.intersect1d(cohorts[0].code(), cohorts[1].code()) if len(cohorts) == 2 else np.zeros(0, np.int64)
-    return tuple(_meet_cohort(trades, c, cohort_target(c.year), shared, identities) for c in cohorts)
+    """Edit the exports in ``trades`` (in place, before anything is handed on) until the published indicator holds.
+
+    Raises
+    ------
+    SettingsError
+        The number of supported SME is not the one wanted, or too few pairs are free to be edited.
+    """
+    codes, times = np.unique(np.concatenate([c.code() for c in cohorts]), return_counts=True)
+    return tuple(_meet_cohort(trades, c, targets[c.year], codes[times > 1], identities) for c in cohorts)
 
 
 def mean_increase(trades: Mapping[int, TradeYear], pairs: Supported, identities: Identities) -> Floats:

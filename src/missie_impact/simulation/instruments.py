@@ -24,7 +24,7 @@ from missie_impact.simulation.parameters import FIRMS_NATIONAL
 
 FIRST_SUPPORT_YEAR, LAST_SUPPORT_YEAR = 2005, 2023
 YOUNG = 5  # years up to which a firm counts as a start-up
-SLOTS = 6  # most target markets of a firm in a year
+SLOTS = 12  # most target markets of a firm in a year
 BUSINESS_MISSION, STARTUP_MISSION, FAIR, VOUCHER, COACHING, EMBASSY, INNOVATE = range(7)
 INSTRUMENTS = (
     "business_development_mission",
@@ -50,23 +50,24 @@ class SupportRates:
 
     Attributes
     ----------
-    constant, workers, exporting, markets : constant, per log worker (cut at 0 and 6), exported last year,
-        per log(1 + markets last year)
+    constant, workers, big, exporting, markets : constant, per log worker (cut at 0 and 6), 250 persons or more,
+        exported last year, per log(1 + markets last year)
     trend : per year before 2020 (nothing after)
     known : share of target markets that the firm exported to last year, for firms that exported
     popularity : power of a market's share of all exporters in choosing another target market
     more, more_workers : logit of each further target market, and its change per log worker
     """
 
-    constant: float = -4.2
+    constant: float = -3.97
     workers: float = 0.25
+    big: float = 1.5
     exporting: float = 1.2
     markets: float = 0.15
     trend: float = 0.04
-    known: float = 0.55
+    known: float = 0.44
     popularity: float = 0.5
-    more: float = -2.2
-    more_workers: float = 0.35
+    more: float = -2.6
+    more_workers: float = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,7 @@ def draw_support(
     living = base.alive(year) & base.alive(year - 1) & (identities.event != LOST) & (np.arange(n) < n_worlds)
     workers = np.clip(base.workers[year - 1 - base.first_year].astype(np.float64), 0, 6)
     eta = rates.constant + rates.workers * workers + rates.exporting * (exported > 0)
+    eta += rates.big * (base.workers[year - 1 - base.first_year] >= np.log(250.0))
     eta += rates.markets * np.log1p(exported) + rates.trend * min(year - 2020, 0)
     threshold = draw(keys, FilePurpose.SUPPORT, year) / expit(eta)
     firm = np.flatnonzero(living & (threshold < 3))
@@ -132,9 +134,7 @@ def draw_support(
     return SupportDraw(firm, market, instrument, date, threshold[firm]).take(~drawn.duplicated().to_numpy())
 
 
-def mission_list(
-    base: FirmBase, numbers: ChamberNumbers, participations: pd.DataFrame, n_worlds: int
-) -> pd.DataFrame:
+def mission_list(base: FirmBase, numbers: ChamberNumbers, participations: pd.DataFrame, n_worlds: int) -> pd.DataFrame:
     """Return the rows of minister-led missions: one per person, firms and bodies that are no firms.
 
     Parameters
@@ -216,7 +216,9 @@ def _by_slot(base: FirmBase, firm: Ints, when: Ints, purpose: FilePurpose) -> Fl
 
 def _instrument(base: FirmBase, firm: Ints, when: Ints, year: int) -> Ints:
     weight = np.array(INSTRUMENT_WEIGHTS) * (np.array(INSTRUMENT_SINCE) <= year)
-    chosen = np.searchsorted(np.cumsum(weight) / weight.sum(), _by_slot(base, firm, when, FilePurpose.SUPPORT_INSTRUMENT))
+    chosen = np.searchsorted(
+        np.cumsum(weight) / weight.sum(), _by_slot(base, firm, when, FilePurpose.SUPPORT_INSTRUMENT)
+    )
     old = year - base.born[firm] > YOUNG
     return np.where((chosen == STARTUP_MISSION) & old, BUSINESS_MISSION, chosen)
 

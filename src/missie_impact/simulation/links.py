@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from missie_impact.simulation.draws import FilePurpose, draw
 from missie_impact.simulation.identities import (
@@ -45,9 +46,9 @@ class ChamberNumbers:
         return np.asarray(self.two[firm] & (draw(keys[firm], FilePurpose.WHICH_NUMBER, when) < 0.3), dtype=np.int64)
 
 
-def chamber_number(source: Ints) -> pd.arrays.StringArray | np.ndarray[tuple[int], np.dtype[np.object_]]:
+def chamber_number(source: Ints) -> NDArray[np.object_]:
     """Return eight-digit numbers as text; ``source`` is 2 x firm + which, or beyond all firms for other bodies."""
-    return (10_000_000 + source * SCRAMBLE % NUMBER_SPACE).astype(str).astype(object)
+    return np.asarray((10_000_000 + source * SCRAMBLE % NUMBER_SPACE).astype(str), dtype=object)
 
 
 def draw_numbers(keys: Keys, identities: Identities) -> ChamberNumbers:

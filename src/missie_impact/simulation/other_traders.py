@@ -13,11 +13,10 @@ import numpy as np
 
 from missie_impact.simulation.accounts import FirmBase
 from missie_impact.simulation.companions import (
-    GOODS_EXPORT,
     GOODS_IMPORT,
+    N_STREAMS,
     SERVICES_EXPORT,
     SERVICES_IMPORT,
-    STREAMS,
     TradeYear,
 )
 from missie_impact.simulation.draws import FilePurpose, draw, draw_normal
@@ -85,11 +84,10 @@ def add_other_trade(
     amount = np.maximum(np.rint(np.exp(level)), 1).astype(np.int64)
     services = draw(base.keys, FilePurpose.OTHER_KIND)[firm] < SERVICES_SHARE
     u = draw(keys, FilePurpose.OTHER_NOISE, -trade.year)
-    value = np.zeros((len(STREAMS), len(firm)), dtype=np.int64)
+    value = np.zeros((N_STREAMS, len(firm)), dtype=np.int64)
     value[SERVICES_EXPORT] = np.where(services, amount, 0)
     value[GOODS_IMPORT] = np.where(~services & (u < 0.8), amount, 0)
     value[SERVICES_IMPORT] = np.where((~services & (u >= 0.8)) | (services & (u < 0.2)), amount, 0)
-    value[GOODS_EXPORT] = 0
     return TradeYear(
         trade.year,
         np.concatenate([trade.firm, firm]),

@@ -9,7 +9,9 @@ from types import MappingProxyType
 from typing import Any
 
 from missie_impact.errors import SettingsError
+from missie_impact.registers.assemble import Raw
 from missie_impact.registers.catalogue import RegisterSettings, SimulatedInfo, StudySettings
+from missie_impact.registers.conform import Reading
 from missie_impact.registers.engine import Engine
 from missie_impact.registers.read import read_registers
 from missie_impact.registers.tables import Registers
@@ -116,9 +118,7 @@ def _calibrates(world: SimulationSettings, options: RegisterOptions) -> bool:
     return options.calibrate_r6
 
 
-def _all_settings(
-    world: SimulationSettings, options: RegisterOptions, flows: Flows, calibrate: bool
-) -> dict[str, Any]:
+def _all_settings(world: SimulationSettings, options: RegisterOptions, flows: Flows, calibrate: bool) -> dict[str, Any]:
     """Return everything that fixes the files, as plain values."""
     return {
         "world": world.as_dict(),
@@ -146,7 +146,8 @@ def _in_memory(drawn: RegisterDraw, settings: dict[str, Any], progress: bool | N
         simulated=SimulatedInfo(settings=MappingProxyType(record)),
         study=StudySettings(name=name, cohorts=cohorts, seed=world.seed),
     )
-    return Registers.from_frames(**tables, settings=register_settings, engine=engine)
+    raws = {name: Raw(table, Reading()) for name, table in tables.items()}
+    return Registers.of_raw(engine, raws, register_settings)
 
 
 def _bar(drawn: RegisterDraw, progress: bool | None, *, files: bool) -> Any:
