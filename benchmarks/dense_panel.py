@@ -31,7 +31,9 @@ def read(folder: Path) -> dict[str, pd.DataFrame]:
     """Read the files into narrow frames."""
     trade = pd.read_parquet(folder / "trade.parquet")
     firms = pd.read_parquet(folder / "firms.parquet", columns=["firm", "year", "ended"])
-    participations = pd.read_csv(folder / "participations.csv", usecols=["kvk", "market", "date"], dtype={"kvk": str})
+    participations = pd.read_csv(
+        folder / "participations.csv", usecols=["kvk", "market", "date"], dtype=str, keep_default_na=False
+    )  # NA is Namibia
     links = pd.read_csv(folder / "links.csv", usecols=["kvk", "firm"], dtype={"kvk": str})
     missions = participations.merge(links, on="kvk").assign(year=lambda m: m["date"].str[:4].astype("int16"))
     return {

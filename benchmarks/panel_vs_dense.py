@@ -7,7 +7,6 @@ memory of the process, the ratios, and whether both give the same rows for a sam
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import os
 import subprocess
@@ -16,11 +15,15 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import narwhals as nw
 import pandas as pd
 
 import trade_rows
+
+if TYPE_CHECKING:
+    import missie_impact as mi
 
 Side = Literal["dense", "library"]
 SAMPLE = 499  # every 499th firm is compared row for row
@@ -29,64 +32,86 @@ KEYS = {
     "status": ["firm", "market", "year"],
     "exits": ["firm", "market", "year"],
 }
+# Both sides sum these over all rows: whatever is lazy runs, and the whole tables are compared.
+SUMMED = {
+    "spells": ["spell", "begin", "end", "length", "active_years", "origin_seen"],
+    "status": ["year", "active_years", "window_seen", "structural"],
+    "exits": ["year", "duration", "outcome", "treated"],
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one side took: seconds per step, and the most memory its process ever held."""
+    """What one side took: seconds per step by the clock and of the processors, its peak memory, sums of its tables."""
 
     seconds: dict[str, float]
-    rows: dict[str, int]
+    cpu_seconds: dict[str, float]
+    sums: dict[str, dict[str, int]]
     peak_gb: float
 
-    @property
-    def work_seconds(self) -> float:
-        """Everything after reading and checking the files."""
-        return sum(seconds for step, seconds in self.seconds.items() if step != "read")
+
+class Stopwatch:
+    """Seconds per step, by the clock and of the processors."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.cpu_seconds: dict[str, float] = {}
+        self._last = time.perf_counter(), time.process_time()
+
+    def done(self, step: str) -> None:
+        """Note what passed since the last step."""
+        now = time.perf_counter(), time.process_time()
+        self.seconds[step], self.cpu_seconds[step] = (b - a for a, b in zip(self._last, now, strict=True))
+        self._last = now
 
 
-def dense_side(folder: Path, last_year: int, out: Path) -> dict[str, dict[str, float]]:
+def dense_side(folder: Path, last_year: int, out: Path) -> tuple[Stopwatch, dict[str, dict[str, int]]]:
     import dense_panel
 
-    clock = [time.perf_counter()]
+    watch = Stopwatch()
     tables = dense_panel.read(folder)
-    clock.append(time.perf_counter())
+    watch.done("read")
     panel = dense_panel.build(tables, trade_rows.FIRST_YEAR, last_year)
-    clock.append(time.perf_counter())
     made = {"spells": panel.spells, "status": panel.status, "exits": panel.exits}
+    sums = {
+        name: {"rows": len(frame), **{c: int(frame[c].sum()) for c in SUMMED[name]}} for name, frame in made.items()
+    }
+    watch.done("panel, spells, status, exits")
     for name, frame in made.items():
         _write_sample(frame, name, out)
-    steps = dict(zip(["read", "panel, spells, status, exits"], _differences(clock), strict=True))
-    return {"seconds": steps, "rows": {name: len(frame) for name, frame in made.items()}}
+    return watch, sums
 
 
-def library_side(folder: Path, out: Path) -> dict[str, dict[str, float]]:
-    import narwhals as nw
+def _summed(panel: mi.Panel, lazy: nw.LazyFrame[Any], name: str) -> dict[str, int]:
+    totals = [nw.col(c).cast(nw.Int64).sum().cast(nw.Int64) for c in SUMMED[name]]
+    return panel.engine.one(lazy.select(nw.len().cast(nw.Int64).alias("rows"), *totals))
 
+
+def library_side(folder: Path, out: Path) -> tuple[Stopwatch, dict[str, dict[str, int]]]:
     import missie_impact as mi
 
-    clock = [time.perf_counter()]
+    watch = Stopwatch()
     with mi.read_registers(folder / "study.toml") as registers:
-        clock.append(time.perf_counter())
+        watch.done("read")
         panel = mi.build_panel(registers)
-        clock.append(time.perf_counter())
-        spells = panel.engine.store(panel.spells("export"), "bench_spells")
-        clock.append(time.perf_counter())
-        status = panel.engine.store(panel.status("market", "export"), "bench_status")
-        clock.append(time.perf_counter())
-        exits = mi.exit_risk_set(panel, kind="spells").rows
-        clock.append(time.perf_counter())
+        watch.done("panel")
+        structural = (nw.col("status") == "structural").fill_null(False)
         made = {
-            "spells": spells,
-            "status": status.with_columns(structural=(nw.col("status") == "structural").fill_null(False)),
-            "exits": exits,
+            "spells": panel.spells(),
+            "status": panel.status("market", "either").with_columns(structural=structural),
         }
-        rows = {name: panel.engine.count(lazy) for name, lazy in made.items()}
+        sums = {}
+        for name, lazy in made.items():
+            sums[name] = _summed(panel, lazy, name)
+            watch.done(name)
+        # stored without its controls, which are joined when somebody asks for them
+        made["exits"] = mi.exit_risk_set(panel, kind="spells").rows
+        watch.done("exits")
+        sums["exits"] = _summed(panel, made["exits"], "exits")
         for name, lazy in made.items():
             part = lazy.filter(nw.col("firm") % SAMPLE == 0)
             _write_sample(panel.collect(part, KEYS[name]), name, out)
-    steps = ["read", "panel", "spells", "status", "exits"]
-    return {"seconds": dict(zip(steps, _differences(clock), strict=True)), "rows": rows}
+    return watch, sums
 
 
 def run(side: Side, folder: Path, last_year: int, out: Path) -> Run:
@@ -98,7 +123,7 @@ def run(side: Side, folder: Path, last_year: int, out: Path) -> Run:
     if status != 0:
         raise SystemExit(f"the {side} side failed")
     answer = json.loads(text.splitlines()[-1])
-    return Run(answer["seconds"], answer["rows"], usage.ru_maxrss / 1024**2)
+    return Run(**answer, peak_gb=usage.ru_maxrss / 1024**2)
 
 
 def compare(dense: Path, library: Path) -> list[str]:
@@ -119,27 +144,29 @@ def _write_sample(frame: pd.DataFrame, name: str, out: Path) -> None:
     frame[frame["firm"] % SAMPLE == 0].to_parquet(out / f"{name}.parquet", index=False)
 
 
-def _differences(clock: list[float]) -> list[float]:
-    return [after - before for before, after in itertools.pairwise(clock)]
-
-
 def report(dense: Run, library: Run, differing: list[str]) -> str:
     """Write both runs and their ratios as Markdown."""
-    lines = ["| step | dense pandas, s | library, s |", "|---|---:|---:|"]
+    lines = ["| step | dense pandas, s | library, s | dense, cpu s | library, cpu s |", "|---|---:|---:|---:|---:|"]
     for step in dict.fromkeys([*dense.seconds, *library.seconds]):
-        left, right = (f"{side.seconds[step]:.1f}" if step in side.seconds else "" for side in (dense, library))
-        lines.append(f"| {step} | {left} | {right} |")
+        cells = [table.get(step) for table in (dense.seconds, library.seconds, dense.cpu_seconds, library.cpu_seconds)]
+        lines.append(f"| {step} | " + " | ".join("" if cell is None else f"{cell:.1f}" for cell in cells) + " |")
+    work = [_after_reading(table) for table in (dense.seconds, library.seconds, dense.cpu_seconds, library.cpu_seconds)]
     lines += [
-        f"| all after reading | {dense.work_seconds:.1f} | {library.work_seconds:.1f} |",
-        f"| peak memory, GB | {dense.peak_gb:.2f} | {library.peak_gb:.2f} |",
+        "| **all after reading** | " + " | ".join(f"{seconds:.1f}" for seconds in work) + " |",
+        f"| **peak memory, GB** | {dense.peak_gb:.2f} | {library.peak_gb:.2f} | | |",
         "",
-        f"library / dense: time {library.work_seconds / dense.work_seconds:.3f} (after reading), "
-        f"{sum(library.seconds.values()) / sum(dense.seconds.values()):.3f} (with reading and checking), "
-        f"memory {library.peak_gb / dense.peak_gb:.3f}",
-        f"rows: {library.rows}",
-        f"sample of every {SAMPLE}th firm: " + ("identical" if not differing else f"differs in {differing}"),
+        f"library / dense: time {work[1] / work[0]:.2f}, processor time {work[3] / work[2]:.2f}, "
+        f"time with reading and checking {sum(library.seconds.values()) / sum(dense.seconds.values()):.2f}, "
+        f"memory {library.peak_gb / dense.peak_gb:.2f}",
+        "rows: " + ", ".join(f"{name} {sums['rows']:,d}" for name, sums in library.sums.items()),
+        f"sums over all rows and every {SAMPLE}th firm row for row: "
+        + ("identical" if not differing else f"differ in {differing}"),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _after_reading(seconds: dict[str, float]) -> float:
+    return sum(value for step, value in seconds.items() if step != "read")
 
 
 def main() -> None:
@@ -152,10 +179,9 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.side:
         folder, out = arguments.folder, arguments.out
-        answer = (
-            dense_side(folder, arguments.last_year, out) if arguments.side == "dense" else library_side(folder, out)
-        )
-        sys.stdout.write(json.dumps(answer) + "\n")
+        dense = arguments.side == "dense"
+        watch, sums = dense_side(folder, arguments.last_year, out) if dense else library_side(folder, out)
+        sys.stdout.write(json.dumps({"seconds": watch.seconds, "cpu_seconds": watch.cpu_seconds, "sums": sums}) + "\n")
         return
     standard = trade_rows.Size()
     size = trade_rows.Size(firms=arguments.firms, missions=standard.missions * arguments.firms // standard.firms)
@@ -167,7 +193,12 @@ def main() -> None:
             out.mkdir()
         last_year = trade_rows.FIRST_YEAR + size.years - 1
         runs = [run("dense", folder, last_year, outs[0]), run("library", folder, last_year, outs[1])]
-        differing = compare(*outs)
+        differing = compare(*outs) + [
+            f"sum of {name}.{column}: {total} against {runs[1].sums[name][column]}"
+            for name, sums in runs[0].sums.items()
+            for column, total in sums.items()
+            if total != runs[1].sums[name][column]
+        ]
         sys.stdout.write(report(*runs, differing))
     if differing:
         raise SystemExit(1)
