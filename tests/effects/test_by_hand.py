@@ -76,7 +76,7 @@ def test_rows_with_a_certain_outcome_keep_their_risk(make):
     # var(mean risk) = 0.4^2 var(risk in A) + (0.25 - 0)^2 times 0.4 * 0.6 / 100 for drawing the sectors
     error = np.sqrt(0.16 * 0.25 * 0.75 / 40 + 0.25**2 * 0.24 / 100)
     assert effect.effect("risk_with").std_error == pytest.approx(error)
-    assert effect.effect("risk_with").n_rows == 120
+    assert (effect.effect("risk_with").n_rows, effect.effect("risk_with").n_treated) == (120, 100)
     assert any("no events at sector=B: 80 rows" in note for note in effect.notes)
 
 

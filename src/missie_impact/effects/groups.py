@@ -85,7 +85,7 @@ def no_estimate(rows: Rows, group: Group, names: Sequence[str], reason: str) -> 
     weight = np.ones(len(positions)) if rows.frequency is None else rows.frequency[positions]
     units = rows.treated[positions] if rows.first is None else rows.treated[positions] & rows.first[positions]
     firms = None if rows.firm is None else len(np.unique(rows.firm[positions]))
-    counts = counted(weight, units, rows.y[positions], firms)
+    counts = counted(weight, rows.y[positions], weight[units], firms)
     return GroupResult(group.name, counts, tuple(names), np.full(len(names), np.nan), reason=reason)
 
 

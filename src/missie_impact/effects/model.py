@@ -78,10 +78,11 @@ class Fitted:
     def counts(self) -> Counts:
         """Count what stands behind the estimate."""
         rows, used = self.rows, self.used
-        units = rows.treated[used] if rows.first is None else rows.treated[used] & rows.first[used]
-        weight = np.ones(len(used)) if rows.frequency is None else rows.frequency[used]
+        units = self.group & rows.treated
+        units = units if rows.first is None else units & rows.first
+        weight = np.ones(rows.n) if rows.frequency is None else rows.frequency
         firms = None if rows.firm is None else len(np.unique(rows.firm[used]))
-        return counted(weight, units, rows.y[used], firms)
+        return counted(weight[used], rows.y[used], weight[units], firms)
 
     def weights(self, positions: Positions) -> Floats:
         """Frequency times probability weight of some rows."""
@@ -134,9 +135,9 @@ class Fitted:
         return shift
 
 
-def counted(weight: Floats, units: Mask, y: Floats, firms: int | None) -> Counts:
-    """Count rows, treated units and events by frequency weight."""
-    return Counts(round(float(weight.sum())), firms, round(float(weight[units].sum())), round(float(weight @ y)))
+def counted(weight: Floats, y: Floats, treated: Floats, firms: int | None) -> Counts:
+    """Count rows and events, and treated units by their frequency weights."""
+    return Counts(round(float(weight.sum())), firms, round(float(treated.sum())), round(float(weight @ y)))
 
 
 def number_together(one: Positions, other: Positions) -> tuple[Clusters, Clusters]:

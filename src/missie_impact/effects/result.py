@@ -84,7 +84,8 @@ class Counts:
     ----------
     n_rows : rows in the likelihood, frequency weights counted
     n_firms : distinct firms in them; None where the table names no firm
-    n_treated : treated units (firm-trials or pair-trials; rows where the table has no trials)
+    n_treated : treated units averaged over (firm-trials or pair-trials; rows where the table has no trials), with those
+        whose outcome is certain
     n_events : rows with the event
     """
 
