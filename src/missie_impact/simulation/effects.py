@@ -1,8 +1,9 @@
-"""Marking pairs as treated. Which effects act is frozen at the end of the year before the mission; all start after it."""
+"""Marking pairs as treated: effects are fixed at the end of the year before the mission and start after it."""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .keys import Bools, Ints
 from .markets import Markets
@@ -34,9 +35,7 @@ def find_pairs(
     return pairs, found[back]
 
 
-def treat(
-    effects: EffectParameters, pairs: Pairs, rows: Ints, year: int, traits: tuple[Bools, Bools, Ints]
-) -> None:
+def treat(effects: EffectParameters, pairs: Pairs, rows: Ints, year: int, traits: tuple[Bools, Bools, Ints]) -> None:
     """Start the effects of a mission in ``year`` on these pairs.
 
     ``traits`` are, by row: the firm was incidental at t-1, it was an independent SME, the country group of the host.
@@ -52,7 +51,7 @@ def treat(
     running = pairs.entry_until[rows] > year  # an earlier mission's hazards never fall by a later one
     size = np.where(sme, 0, 1)
     entry = np.where((past & 3) == 0, np.array(effects.entry)[size, group], 0.0)
-    invest = np.where((pairs.affiliate_history[rows] >> 1 & 3) == 0, np.array(effects.affiliate)[size, group], 0.0)
+    invest = np.where((pairs.affiliate_history[rows] >> 1) == 0, np.array(effects.affiliate)[size, group], 0.0)
     pairs.entry_hazard[rows] = np.maximum(entry, np.where(running, pairs.entry_hazard[rows], 0.0))
     pairs.affiliate_hazard[rows] = np.maximum(invest, np.where(running, pairs.affiliate_hazard[rows], 0.0))
     _extend(pairs.entry_until, rows, np.full(len(rows), enters))
@@ -68,5 +67,5 @@ def spill(effects: EffectParameters, pairs: Pairs, rows: Ints, year: int, incide
     _extend(pairs.growth_spill_until, rows, np.full(len(rows), year + effects.growth_years))
 
 
-def _extend(until: np.ndarray, rows: Ints, to: np.ndarray) -> None:  # type: ignore[type-arg]
-    until[rows] = np.maximum(until[rows], to)
+def _extend(until: NDArray[np.int16], rows: Ints, to: NDArray[np.generic]) -> None:
+    until[rows] = np.maximum(until[rows], to.astype(np.int16))

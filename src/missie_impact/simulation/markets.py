@@ -37,7 +37,7 @@ class Markets:
 
     def group(self, year: int) -> NDArray[np.int8]:
         """Country group of each market in a year."""
-        return self.groups[year - self.groups_from]
+        return np.asarray(self.groups[year - self.groups_from], dtype=np.int8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +76,7 @@ def _rows(*path: str) -> list[dict[str, str]]:
     place = files("missie_impact")
     for part in path:
         place = place / part
-    with place.open(encoding="utf-8", newline="") as handle:
-        return list(csv.DictReader(handle))
+    return list(csv.DictReader(place.read_text(encoding="utf-8").splitlines()))
 
 
 @cache

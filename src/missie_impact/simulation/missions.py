@@ -116,20 +116,37 @@ def _common_odds(settings: SimulationSettings, firms: Firms, history: FirmHistor
     return np.asarray(np.exp(eta))
 
 
+@dataclass(frozen=True, slots=True)
+class _Ties:
+    """Firms tied to each market, as rows of the history: ``row[start[m] : start[m + 1]]`` for market m."""
+
+    row: NDArray[np.int32]
+    start: Ints
+
+    def of(self, market: int) -> NDArray[np.int32]:
+        return self.row[self.start[market] : self.start[market + 1]]
+
+
+def _ties(settings: SimulationSettings, history: FirmHistory, pairs: Pairs, n_markets: int) -> _Ties:
+    """Collect the pairs that tie firms to markets: those that trade at t-1; the candidates in regime `fixed_level`."""
+    tied = np.flatnonzero(~pairs.outside if settings.selection == "fixed_level" else pairs.active)
+    row = history.place[pairs.firm[tied]]
+    tied, row = tied[row >= 0], row[row >= 0]
+    market = pairs.market[tied]
+    start = np.concatenate([[0], np.cumsum(np.bincount(market, minlength=n_markets))])
+    return _Ties(row[np.argsort(market, kind="stable")], start)
+
+
 def _host_odds(
-    settings: SimulationSettings, history: FirmHistory, pairs: Pairs, markets: Markets, host: int
+    settings: SimulationSettings, history: FirmHistory, ties: _Ties, markets: Markets, host: int
 ) -> tuple[NDArray[np.int32], Floats]:
-    """Firms tied to the host, and the factor on their odds."""
-    p = settings.mission
+    """Firms tied to the host, as rows of the history, and the factor on their odds."""
+    p, here = settings.mission, ties.of(host)
     if settings.selection == "fixed_level":
-        tied = history.place[pairs.firm[(pairs.market == host) & ~pairs.outside]]
-        tied = tied[tied >= 0]
-        return tied, np.full(len(tied), np.exp(p.candidate))
+        return here, np.full(len(here), np.exp(p.candidate))
     bonus = np.zeros(len(history.firm))
-    near = history.place[pairs.firm[pairs.active & markets.neighbours[host][pairs.market]]]
-    bonus[near[near >= 0]] = p.near
-    here = history.place[pairs.firm[pairs.active & (pairs.market == host)]]
-    here = here[here >= 0]
+    for neighbour in np.flatnonzero(markets.neighbours[host]):
+        bonus[ties.of(int(neighbour))] = p.near
     bonus[here] += p.here + p.here_incidental * history.incidental[here]
     tied = np.flatnonzero(bonus).astype(np.int32)
     return tied, np.exp(bonus[tied])
@@ -166,10 +183,11 @@ def attendance(
     """
     missions = calendar.of(year)
     common = _common_odds(settings, firms, history, year)
+    ties = _ties(settings, history, pairs, len(markets.codes))
     used, chance = np.empty(len(missions)), np.empty((len(missions), len(history.firm)))
     for i, mission in enumerate(missions):
         odds = common.copy()
-        tied, factor = _host_odds(settings, history, pairs, markets, int(calendar.market[mission]))
+        tied, factor = _host_odds(settings, history, ties, markets, int(calendar.market[mission]))
         odds[tied] *= factor
         size = float(calendar.expected_size[mission]) * settings.firms / FIRMS_NATIONAL
         used[i] = _intercept(odds, size) if intercepts is None else intercepts[i]

@@ -1,5 +1,7 @@
-"""Parameters of the simulated registers, each with its meaning. None is estimated from microdata: all are assumed,
-tuned to published aggregates (see :mod:`missie_impact.simulation.targets`).
+"""Parameters of the simulated registers, each with its meaning.
+
+None is estimated from microdata: all are assumed, tuned to published aggregates (see
+:mod:`missie_impact.simulation.targets`).
 
 `z` is a firm's size draw, `k` its commitment to exporting; "logit" and "log" say on which scale a number adds up.
 """
@@ -38,7 +40,7 @@ class FirmParameters:
     walk_sd : yearly shock to log workers
     productivity_sd, productivity_size : log turnover per worker is ``productivity_sd N + productivity_size z``
     commitment_size : commitment ``k = commitment_size z + N``
-    engaged_from, committed_from : ``k`` above which a firm is engaged (class 1) or committed (class 2), else sporadic (0)
+    engaged_from, committed_from : ``k`` above which a firm is engaged (class 1), committed (class 2); else sporadic (0)
     project_share : share of firms that export by project (class 3): seldom, and then large orders
     death, death_size : yearly probability of leaving the register, ``death exp(death_size z)``
     independent, independent_size : logit of being Dutch-controlled outside any group, and its change per log worker
@@ -102,7 +104,7 @@ class ActivityParameters:
     ----------
     stay, enter : constants by class, for pairs that traded the year before and for those that did not
     stay_age : per year since the spell began, at most ``stay_age_max`` years
-    stay_quality, stay_size, stay_side : per quality of the pair, per ``z``, for a market that is not the firm's core one
+    stay_quality, stay_size, stay_side : per quality of the pair, per ``z``, for markets other than the core one
     enter_quality, enter_side : the same for entering
     enter_markets : per log(1 + markets of the firm last year), markets other than the core one
     enter_young : for firms of at most two years
@@ -128,7 +130,8 @@ class ValueParameters:
     Attributes
     ----------
     constant, size, size_squared : constant, per log workers at the start, per its square above zero
-    commitment, productivity, project, quality : per ``k`` (cut at -2.5 and 3.5), per log productivity, class 3, pair quality
+    commitment, productivity, project, quality : per ``k`` (cut at -2.5 and 3.5), per log productivity, for class 3,
+        per pair quality
     trader : trading houses, the more the smaller they are
     firm, firm_size : spread between firms, and how it grows with log workers
     popularity : per log weight of the market
@@ -185,12 +188,12 @@ class MissionParameters:
     growth: float = 0.15
     years: float = 0.15
     markets: float = 0.35
-    before: float = 2.3
+    before: float = 2.2
     here: float = 1.0
-    here_incidental: float = 1.5
+    here_incidental: float = 2.0
     near: float = 0.4
-    independent: float = 0.92
-    independent_trend: float = 0.07
+    independent: float = 1.1
+    independent_trend: float = 0.055
     level: float = 0.25
     candidate: float = 1.5
     settled_years: int = 10
@@ -208,9 +211,9 @@ class AffiliateParameters:
     closing_mission : factor on it for affiliates opened within two years of a mission to the market (they last longer)
     """
 
-    constant: float = -10.5
+    constant: float = -10.2
     workers: float = 0.65
-    trading: float = 1.5
+    trading: float = 1.0
     closing: float = 0.08
     closing_mission: float = 0.5
 
@@ -230,15 +233,15 @@ class EffectParameters:
     growth : log value of the pair's exports, for ``growth_years`` years
     """
 
-    stay: float = 2.095
-    exit: float = 0.715
+    stay: float = 3.22
+    exit: float = 0.74
     entry: tuple[tuple[float, ...], tuple[float, ...]] = (
-        (0.0722, 0.0922, 0.0, 0.0733),
-        (0.0609, 0.0749, 0.0, 0.0594),
+        (0.07034, 0.09271, 0.0, 0.09139),
+        (0.05392, 0.06558, 0.0, 0.06488),
     )
     affiliate: tuple[tuple[float, ...], tuple[float, ...]] = (
-        (0.014, 0.022, 0.0, 0.012),
-        (0.016, 0.025, 0.0, 0.014),
+        (0.0150, 0.0232, 0.0, 0.0105),
+        (0.0185, 0.0275, 0.0, 0.0110),
     )
     growth: float = 0.05
     stay_years: int = 6
@@ -308,5 +311,6 @@ class SimulationSettings:
 
     def truth_key(self) -> str:
         """Return a short hash of all that moves the truth: every setting but the seed and the number of firms."""
-        plain = {k: v for k, v in self.as_dict().items() if k not in ("seed", "firms")}
+        plain = dataclasses.replace(self, planted=self.effects).as_dict()
+        del plain["seed"], plain["firms"]
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]

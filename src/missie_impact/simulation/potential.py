@@ -43,7 +43,7 @@ class Sampling:
 
     realised: bool = True
     firm_factor: float = 100.0
-    pair_factor: float = 8.0
+    pair_factor: float = 3.0
     firm_trials: tuple[int, int] = (2008, 2020)
     pair_trials: tuple[int, int] = (2008, 2022)
 
@@ -61,7 +61,7 @@ class Units:
     group : country group of the host in t; -1 for firm trials
     dead : first year the firm is not in the register
     structural, outside, without_affiliate : the pair at t-1: structural and active; no trade in t-2 and t-1; no
-        affiliate then. All false for firm trials.
+        affiliate up to then. All false for firm trials.
     """
 
     firm: Ints
@@ -102,9 +102,14 @@ class Trial:
         """Whether the units are firms rather than pairs."""
         return bool((self.units.market < 0).all())
 
+    def invests(self, year: int) -> bool:
+        """Whether the affiliates of ``year`` matter to this trial."""
+        return not self.of_firms and year <= self.year + ENTRY_YEARS
+
     def structural(self) -> Bools:
-        """Firm active in at least three of t+1..t+4, by arm, shape (2, units)."""
-        return np.asarray(np.stack(self.active[1 : FIRM_YEARS + 1]).sum(0) >= 3)
+        """Firm active in at least three of t+1..t+4 and not dead by t+4, by arm, shape (2, units)."""
+        often = np.stack(self.active[1 : FIRM_YEARS + 1]).sum(0) >= 3
+        return np.asarray(often & (self.units.dead > self.year + FIRM_YEARS))
 
     def entered(self) -> Bools:
         """Pair traded in t+1 or t+2, by arm."""
@@ -142,13 +147,13 @@ class Trials:
     done: list[Trial] = field(default_factory=list)
 
     def step(self, state: State, intentions: Intentions | None, year: int) -> None:
-        """Open the trials of ``year`` from the world's state at the end of the year before; move all through ``year``."""
+        """Open the trials of ``year`` from the state at the end of the year before; move all through ``year``."""
         s = self.sampling
         intercepts = None if intentions is None else intentions.plan.intercepts
         for trial in self.running:
             for arm in trial.arms:
                 own = None if intercepts is None else intend(self.setting, arm, year, intercepts)
-                record = advance(self.setting, arm, year, own)
+                record = advance(self.setting, arm, year, own, affiliates=trial.invests(year))
                 _observe(trial, arm, record)
             _pair_up(trial)
         if intentions is not None and s.firm_trials[0] <= year <= s.firm_trials[1]:
@@ -167,7 +172,7 @@ class Trials:
             if own is None:
                 continue
             going = _toggle(self.setting, trial, arm, own, number, self.sampling.realised)
-            record = advance(self.setting, arm, year, going)
+            record = advance(self.setting, arm, year, going, affiliates=trial.invests(year))
             _observe(trial, arm, record)
             if number == 1:
                 trial.attended = _attended(self.setting, units, record)
@@ -211,9 +216,7 @@ def _attended(setting: Setting, units: Units, record: YearRecord) -> Bools:
     return np.bincount(record.goes_firm[own], minlength=len(units)) > 0
 
 
-def _toggle(
-    setting: Setting, trial: Trial, arm: State, own: Intentions, number: int, realised: bool
-) -> Intentions:
+def _toggle(setting: Setting, trial: Trial, arm: State, own: Intentions, number: int, realised: bool) -> Intentions:
     """Let the units go, or not, in the trial year."""
     goes, hosts, units = own.goes.copy(), setting.calendar.market[own.plan.missions], trial.units
     mine = (units.market[own.history.firm] < 0) | (hosts[:, None] == units.market[own.history.firm])
@@ -264,7 +267,7 @@ def firm_units(setting: Setting, state: State, world: Intentions, sampling: Samp
     chance = _any_chance(world.plan.chance[:, eligible])
     firm = history.firm[eligible]
     draw = keys.uniform(state.firms.key[firm], Purpose.TRIAL_SAMPLE, year)
-    went = world.goes[:, eligible].any(axis=0)
+    went = np.asarray(world.goes[:, eligible].any(axis=0))
     take, weight = _include(sampling, draw, chance, went, sampling.firm_factor)
     rows, firm = eligible[take], firm[take]
     nothing = np.zeros(len(rows), np.bool_)
@@ -281,30 +284,28 @@ def pair_units(setting: Setting, state: State, world: Intentions, sampling: Samp
     return Units(*(np.concatenate([getattr(part, name) for part in parts]) for name in columns))
 
 
-def _host_units(
-    setting: Setting, state: State, world: Intentions, sampling: Sampling, year: int, host: int
-) -> Units:
+def _host_units(setting: Setting, state: State, world: Intentions, sampling: Sampling, year: int, host: int) -> Units:
     history = world.history
     its = np.flatnonzero(setting.calendar.market[world.plan.missions] == host)
-    chance, went = _any_chance(world.plan.chance[its]), world.goes[its].any(axis=0)
+    chance, went = _any_chance(world.plan.chance[its]), np.asarray(world.goes[its].any(axis=0))
     number = mission_number(setting.calendar, setting.markets, int(world.plan.missions[its[0]]))
     draw = keys.uniform(state.firms.key[history.firm], Purpose.TRIAL_SAMPLE, number)
     take, weight = _include(sampling, draw, chance, went, sampling.pair_factor)
     past, invested, mission = _pair_past(state, host)
     firm = history.firm[take]
     clean = year - mission[firm] > WASHOUT
-    firm, take = firm[clean], np.flatnonzero(take)[clean]
+    firm, rows = firm[clean], np.flatnonzero(take)[clean]
     recent = past[firm]
     return Units(
         firm=firm,
         market=np.full(len(firm), host),
-        weight=weight[take],
-        sme=history.sme[take],
+        weight=weight[rows],
+        sme=history.sme[rows],
         group=np.full(len(firm), int(setting.markets.group(year)[host])),
         dead=state.firms.dead[firm].astype(np.int64),
         structural=(YEARS_ACTIVE[recent & 15] >= 3) & ((recent & 1) == 1),
         outside=(recent & 3) == 0,
-        without_affiliate=(invested[firm] & 3) == 0,
+        without_affiliate=invested[firm] == 0,
     )
 
 
@@ -324,9 +325,9 @@ def outcome_table(trials: Sequence[Trial], codes: Sequence[str], last_year: int)
     """Return the potential outcomes of participants: firm, market, year, outcome, y0, y1.
 
     One row per participant, mission year and outcome; ``market`` is missing at firm level. Outcomes are 0 or 1:
-    ``structural`` (active in three of t+1..t+4), ``entered`` and ``invested`` (in t+1 or t+2, pairs without trade,
-    without an affiliate, in t-2 and t-1), ``left_within_1``, ``_3``, ``_5`` (structural pairs that trade in t).
-    Outcomes that the register's last year cuts off are left out.
+    ``structural`` (active in three of t+1..t+4), ``entered`` and ``invested`` (in t+1 or t+2, pairs without trade
+    in t-2 and t-1, without an affiliate before t), ``left_within_1``, ``_3``, ``_5`` (structural pairs that trade in
+    t). Outcomes that the register's last year cuts off are left out.
     """
     code, parts = np.array(codes), []
     for trial in trials:
@@ -342,9 +343,10 @@ def outcome_table(trials: Sequence[Trial], codes: Sequence[str], last_year: int)
             at_start = ok & units.structural & trial.active[0].all(0)
             for k in (1, 3, 5):
                 if trial.year + k <= last_year - 1:
-                    found.append((f"left_within_{k}", at_start, gone[:, :k].any(1)))
+                    found.append((f"left_within_{k}", at_start, np.asarray(gone[:, :k].any(1))))
         for name, rows, y in found:
-            market = np.where(units.market[rows] < 0, None, code[units.market[rows]])
+            market = code[units.market[rows]].astype(object)
+            market[units.market[rows] < 0] = None
             columns = {"firm": units.firm[rows], "market": market, "year": trial.year, "outcome": name}
             parts.append(pd.DataFrame(columns | {"y0": y[0, rows].astype("int8"), "y1": y[1, rows].astype("int8")}))
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(POTENTIAL_COLUMNS))

@@ -104,7 +104,9 @@ class YearRecord:
 def start_state(setting: Setting, firms: Firms) -> State:
     """State before the first simulated year: no pair yet."""
     n, none = len(firms), np.zeros(0, np.int32)
-    pairs = make_pairs(setting.settings, firms, setting.markets, none, none.astype(np.int16), None, FIRST_SIMULATED_YEAR)
+    pairs = make_pairs(
+        setting.settings, firms, setting.markets, none, none.astype(np.int16), None, FIRST_SIMULATED_YEAR
+    )
     return State(
         firms,
         pairs,
@@ -151,8 +153,13 @@ def intend(setting: Setting, state: State, year: int, intercepts: Floats | None 
     return Intentions(plan, history, draw_attendance(firms, history, plan, setting.calendar, setting.markets))
 
 
-def advance(setting: Setting, state: State, year: int, intentions: Intentions | None) -> YearRecord:
-    """Move a world from the end of ``year - 1`` to the end of ``year``."""
+def advance(
+    setting: Setting, state: State, year: int, intentions: Intentions | None, *, affiliates: bool = True
+) -> YearRecord:
+    """Move a world from the end of ``year - 1`` to the end of ``year``.
+
+    Nothing else depends on affiliates, so they can be left out where nobody looks at them.
+    """
     settings, firms = setting.settings, state.firms
     effects = settings.effects
     state.log_workers = (
@@ -162,15 +169,18 @@ def advance(setting: Setting, state: State, year: int, intentions: Intentions | 
     chance = trade_chance(settings, effects, state.pairs, year - firms.born <= 2, state.n_markets, year)
     trade_year(state.pairs, chance, alive, year)
     rows, value = value_year(settings, effects, state.pairs, year)
-    has = affiliate_year(settings, state.pairs, alive, state.log_workers, year)
+    has = np.zeros(len(state.pairs), np.bool_)
+    if affiliates:
+        has = affiliate_year(settings, state.pairs, alive, state.log_workers, year)
     traded, market = state.pairs.firm[rows], state.pairs.market[rows]
     owner, abroad = state.pairs.firm[has], state.pairs.market[has]
     goers = np.zeros(0, np.int64), np.zeros(0, np.int64)
     if intentions is not None:
         goers = _settle(setting, state, intentions, year)
     state.exports = np.vstack([np.bincount(traded, value, len(firms))[None], state.exports[:3]])
-    state.n_markets = np.bincount(traded, minlength=len(firms))
-    state.pattern = (state.pattern << 1) | (state.n_markets > 0)
+    count: Ints = np.bincount(traded, minlength=len(firms)).astype(np.int64)
+    state.n_markets = count
+    state.pattern = np.asarray((state.pattern << 1) | (state.n_markets > 0), dtype=np.uint8)
     return YearRecord(traded, market, value, owner, abroad, *goers)
 
 
@@ -186,9 +196,10 @@ def _settle(setting: Setting, state: State, intentions: Intentions, year: int) -
     pairs = state.pairs
     if settings.attendance == "still_trading":
         stopped = ((pairs.history[rows] >> 1 & 1) == 1) & ~pairs.active[rows] & (rows < before)
-        firm, mission, rows = firm[~stopped], mission[~stopped], rows[~stopped]
+        keep = np.flatnonzero(~stopped)
+        firm, mission, rows = firm[keep], mission[keep], rows[keep]
     unique, index = np.unique(rows, return_index=True)
-    place = history.place[firm[index]]
+    place = history.place[firm[index]].astype(np.int64)
     group = setting.markets.group(year)[pairs.market[unique]].astype(np.int64)
     treat(settings.effects, pairs, unique, year, (history.incidental[place], history.sme[place], group))
     if settings.spillover:

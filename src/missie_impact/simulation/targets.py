@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -46,7 +47,9 @@ def _near(name: str, wanted: float, tolerance: float, rank: int, source: str) ->
     return Target(name, wanted - tolerance, wanted + tolerance, wanted, rank, source)
 
 
-def _rows(names: tuple[str, ...], label: str, values: tuple[tuple[float, float], ...], rank: int, source: str) -> list[Target]:
+def _rows(
+    names: tuple[str, ...], label: str, values: tuple[tuple[float, float], ...], rank: int, source: str
+) -> list[Target]:
     return [_near(label.format(n), v, tolerance, rank, source) for n, (v, tolerance) in zip(names, values, strict=True)]
 
 
@@ -75,7 +78,13 @@ TARGETS: tuple[Target, ...] = (
     Target("incidental exporters, 50-250 workers", 0.0, 0.20, None, 2, "CBS, largest SME class"),
     _near("value share of the top 1%", 0.72, 0.03, 3, "CBS 2017"),
     _near("mean exports, EUR m", 6.24, 1.0, 3, "CBS 2017"),
-    *_rows(PATTERNS, "value of firms exporting {}", ((0.778, 0.04), (0.194, 0.04), (0.024, 0.015), (0.004, 0.004)), 3, _NINE),
+    *_rows(
+        PATTERNS,
+        "value of firms exporting {}",
+        ((0.778, 0.04), (0.194, 0.04), (0.024, 0.015), (0.004, 0.004)),
+        3,
+        _NINE,
+    ),
     *_rows(SIZES, "value, {} workers", ((0.133, 0.04), (0.162, 0.04), (0.327, 0.06), (0.379, 0.06)), 3, _BY_SIZE),
     Target("incidental exporters, 0-10 workers", 0.50, 1.0, None, 4, "CBS, smallest class"),
     _near("exporters below EUR 5k", 0.24, 0.06, 4, "derived"),
@@ -99,7 +108,7 @@ def _sums(world: World) -> _Sums:
     value = np.zeros((len(world.years), n), np.float32)
     markets = np.zeros((len(world.years), n), np.int16)
     edges = np.searchsorted(world.trade_year, [*world.years, world.years[-1] + 1])
-    for j, (start, stop) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for j, (start, stop) in enumerate(pairwise(edges)):
         firm = world.trade_firm[start:stop]
         value[j] = np.bincount(firm, world.value_eur[start:stop], n)
         markets[j] = np.bincount(firm, minlength=n)

@@ -18,6 +18,7 @@ from .parameters import FIRST_SIMULATED_YEAR, EffectParameters, SimulationSettin
 from .population import Firms
 
 NEVER = -99  # a year before all others
+EVER = np.uint8(128)  # bit of the affiliate history that stays once set
 YEARS_ACTIVE = np.array([bin(i).count("1") for i in range(16)], dtype=np.int8)  # of a four-year bit pattern
 
 
@@ -35,7 +36,8 @@ class Pairs:
     active : trades this year
     age, gap : years since the spell began, years without trade (0 while active; 99 never traded)
     walk : random walk in log EUR
-    history, affiliate_history : years with trade, with an affiliate; bit 0 is the last simulated year
+    history, affiliate_history : years with trade, with an affiliate; bit 0 is the last simulated
+        year, bit 7 of the affiliates says whether there ever was one seven years ago or longer
     mission : year of the last mission to the market
     stay_until, exit_until, entry_until, growth_until : last year of each effect
     stay_spill_until, exit_spill_until, growth_spill_until : the same for effects of the firm's missions elsewhere
@@ -133,6 +135,11 @@ def make_pairs(
     )
 
 
+def never_traded_outside(pairs: Pairs) -> Bools:
+    """Pairs that nothing but a mission opens: no candidates, and never opened so far."""
+    return np.asarray(pairs.outside & (pairs.gap > 50))
+
+
 def trade_chance(
     settings: SimulationSettings, effects: EffectParameters, pairs: Pairs, young: Bools, n_markets: Ints, year: int
 ) -> Floats:
@@ -149,7 +156,7 @@ def trade_chance(
     stay = pairs.stay + p.stay_age * np.minimum(pairs.age - 1, p.stay_age_max) + boost + hold
     enter = pairs.enter + p.enter_young * young[pairs.firm] + boost
     enter += p.enter_markets * np.where(pairs.core, 0.0, np.log1p(n_markets)[pairs.firm])
-    enter[pairs.outside & (pairs.gap > 50)] = -30.0  # nothing but a mission opens these
+    enter[never_traded_outside(pairs)] = -np.inf
     chance = np.asarray(expit(np.where(pairs.active, stay, enter)))
     opened = np.flatnonzero(~pairs.active & (year <= pairs.entry_until))
     chance[opened] = 1 - (1 - chance[opened]) * (1 - pairs.entry_hazard[opened])
@@ -161,13 +168,11 @@ def trade_year(pairs: Pairs, chance: Floats, alive: Bools, year: int) -> None:
     new = (keys.uniform(pairs.key, Purpose.ACTIVITY, year) < chance) & alive[pairs.firm]
     pairs.age = np.where(new, pairs.age + 1, 0).astype(np.int16)
     pairs.gap = np.where(new, 0, np.minimum(pairs.gap + 1, 99)).astype(np.int16)
-    pairs.history = (pairs.history << 1) | new
+    pairs.history = np.asarray((pairs.history << 1) | new, dtype=np.uint8)
     pairs.active = new
 
 
-def value_year(
-    settings: SimulationSettings, effects: EffectParameters, pairs: Pairs, year: int
-) -> tuple[Ints, Floats]:
+def value_year(settings: SimulationSettings, effects: EffectParameters, pairs: Pairs, year: int) -> tuple[Ints, Floats]:
     """Draw the exports of the pairs that trade in ``year``: their rows and EUR."""
     v = settings.value
     pairs.walk = v.walk_memory * pairs.walk + v.walk_sd * keys.normal(pairs.key, Purpose.VALUE_WALK, year)
@@ -187,11 +192,13 @@ def affiliate_year(
     p = settings.affiliate
     had = (pairs.affiliate_history & 1).astype(np.bool_)
     missioned = year <= pairs.entry_until
-    chance = expit(p.constant + p.workers * log_workers[pairs.firm] + p.trading * pairs.active)
+    chance = np.asarray(expit(p.constant + p.workers * log_workers[pairs.firm] + p.trading * pairs.active))
+    chance[never_traded_outside(pairs)] = 0.0
     chance[missioned] = 1 - (1 - chance[missioned]) * (1 - pairs.affiliate_hazard[missioned])
     lasts = 1 - p.closing * np.where(pairs.by_mission, p.closing_mission, 1.0)
     has = keys.uniform(pairs.key, Purpose.AFFILIATE, year) < np.where(had, lasts, chance)
     has &= alive[pairs.firm]
     pairs.by_mission = np.where(had, pairs.by_mission & has, has & missioned)
-    pairs.affiliate_history = (pairs.affiliate_history << 1) | has
+    past = pairs.affiliate_history
+    pairs.affiliate_history = np.asarray((past & EVER) | (past << 1) | has, dtype=np.uint8)
     return has

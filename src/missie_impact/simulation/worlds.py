@@ -60,7 +60,7 @@ class World:
     def exports_eur(self, year: int) -> Floats:
         """Exports of each firm in a year, EUR."""
         rows = slice(*np.searchsorted(self.trade_year, [year, year + 1]))
-        return np.bincount(self.trade_firm[rows], self.value_eur[rows], len(self.firms))
+        return np.bincount(self.trade_firm[rows], self.value_eur[rows], len(self.firms)).astype(np.float64)
 
     def participations(self) -> pd.DataFrame:
         """Return one row per participation: firm, market, year, month, date, mission (name), mission_index."""
@@ -145,23 +145,28 @@ def draw_world(settings: SimulationSettings, *, progress: bool | None = None) ->
         after=keep,
         progress=progress,
     )
-    trade = _stack(years, [(r.trade_firm, r.trade_market, r.value_eur) for r in records])
-    affiliates = _stack(years, [(r.affiliate_firm, r.affiliate_market) for r in records])
+    firm, market, when, value = _stack(years, [(r.trade_firm, r.trade_market, r.value_eur) for r in records])
+    owner, abroad, since = _stack(years, [(r.affiliate_firm, r.affiliate_market) for r in records])
     goes_firm = np.concatenate([r.goes_firm for r in records])
     goes_mission = np.concatenate([r.goes_mission for r in records])
     order = np.lexsort((goes_firm, goes_mission))
     return World(
-        settings,
-        setting.markets,
-        setting.calendar,
-        firms,
-        np.array(years),
-        np.stack(workers),
-        *trade,
-        *affiliates,
-        goes_firm[order],
-        goes_mission[order],
-        outcome_table(trials.done, setting.markets.codes, settings.last_year),
+        settings=settings,
+        markets=setting.markets,
+        calendar=setting.calendar,
+        firms=firms,
+        years=np.array(years),
+        log_workers=np.stack(workers),
+        trade_firm=firm,
+        trade_market=market,
+        trade_year=when,
+        value_eur=value,
+        affiliate_firm=owner,
+        affiliate_market=abroad,
+        affiliate_year=since,
+        goes_firm=goes_firm[order],
+        goes_mission=goes_mission[order],
+        potential=outcome_table(trials.done, setting.markets.codes, settings.last_year),
     )
 
 
