@@ -28,8 +28,8 @@ def entry_risk_set(
     """Make the trials of pairs that do not trade with a host market, or have no affiliate there.
 
     One row per firm, host market and mission year t: no trade in t-2 and t-1 (fdi: no affiliate up to t-1), firm in
-    the register in t, no listed mission of the firm to the market in t-3..t-1. Outcome: trade (an affiliate) in t+1
-    or t+2, whatever happened in t. Pairs without trade are not written out: all treated pairs are kept, and of the
+    the register at t-1 (controls are drawn from its rows) and in t, no listed mission of the firm to the market in
+    t-3..t-1. Outcome: trade (an affiliate) in t+1 or t+2, whatever happened in t. Pairs without trade are not written out: all treated pairs are kept, and of the
     others a sample is drawn with known probability within market x year x size, so that about
     ``controls_per_treated`` stand beside each treated pair. ``probability`` holds the inverse of that probability
     times the firm's own sampling weight in the register.
@@ -54,7 +54,7 @@ def entry_risk_set(
     candidates = panel.engine.store(_candidates(panel, drawn, outcome), f"entry_candidates_{outcome}")
     rules = _rules(panel, outcome)
     steps = trials.attrition(panel, candidates, f"treated and drawn pairs, {years.first}-{years.last}", rules)
-    spare = ["washed", "in_register", "elsewhere", "treated_ever", "founded", "ended", "lost_year", "before"]
+    spare = ["washed", "in_register", "elsewhere", "treated_ever", "founded", "ended", "lost_year", "before", "known"]
     kept = trials.keep(candidates, rules).drop(*spare)
     rows, absent = complete_firm_rows(kept, panel, definitions.size_entry, years)
     rows = add_country_group(add_pair_covariates(rows, panel, years, definitions.entry_flow), panel)
@@ -80,12 +80,13 @@ def _pairs(panel: Panel, years: TrialYears, per_treated: int, seed: int) -> Lazy
     universe = _universe(panel)
     treated = trials.went(panel, trials.PAIR).filter(nw.col("year").is_between(years.first, years.last))
     treated = treated.select(*KEY).join(universe.drop("size", "code"), on=["firm", "year"], how="left")
-    treated = treated.with_columns(nw.col("weight").fill_null(1.0)).select(*KEY, probability="weight")
+    known = nw.when(nw.col("weight").is_null()).then(0).otherwise(1).cast(nw.Int64)
+    treated = treated.select(*KEY, known=known, probability=nw.col("weight").fill_null(1.0))
     strata = panel.engine.take(_strata(panel, universe, years, per_treated))
     u = _draw(nw.col("code"), nw.col("host"), seed)
     drawn = universe.join(strata, on=["year", "size"], how="inner").filter(u < nw.col("share"))
     drawn = drawn.join(treated.select(*KEY), on=KEY, how="anti")
-    controls = drawn.select(*KEY, probability=nw.col("weight") / nw.col("share"))
+    controls = drawn.select(*KEY, known=nw.lit(1).cast(nw.Int64), probability=nw.col("weight") / nw.col("share"))
     return nw.concat([treated, controls])
 
 
@@ -161,6 +162,7 @@ def _active(panel: Panel, outcome: Outcome) -> Lazy:
 def _rules(panel: Panel, outcome: Outcome) -> list[Rule]:
     what = "trade in t-2..t-1" if outcome == "trade" else "an affiliate before t"
     rules = [
+        Rule("in the register at t-1", nw.col("known") == 1, "no row of the firm in the year before"),
         Rule("in the register in t", nw.col("in_register") == 1, "firm ceased, or was not yet there, in t"),
         Rule(f"without {what}", nw.col("before") == 0, f"already {what}"),
         Rule("no listed mission to the market in t-3..t-1", nw.col("washed") == 0, "recent mission"),

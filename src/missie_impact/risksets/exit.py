@@ -44,7 +44,8 @@ def exit_risk_set(
     -------
     RiskSet
         trials: firm, market, year (t), follow_up, exit_year, start, duration, outcome, cause, treated, controls at
-        t-1. spells: firm, market, year (e), start, duration, outcome, cause, treated, missions_before, controls.
+        t-1. spells: firm, market, year (e), start, duration (null: origin not seen), outcome, cause,
+        treated, missions_before, controls.
 
     Raises
     ------
@@ -164,8 +165,8 @@ def _spells(panel: Panel) -> RiskSet:
     structural = exit_rows(panel).filter(nw.col("structural") & nw.col("window_seen"))
     rows = _exposure(structural, panel).with_columns(
         outcome=_outcome(panel),
-        duration=nw.col("year") + 1 - nw.col("begin"),
-        start=nw.col("year") - nw.col("begin"),
+        duration=nw.when(nw.col("origin_seen")).then(nw.col("year") + 1 - nw.col("begin")),
+        start=nw.when(nw.col("origin_seen")).then(nw.col("year") - nw.col("begin")),
         control_year=nw.min_horizontal(nw.col("year") + 1, nw.col("first_mission")),
         year=nw.col("exit_year"),
     )

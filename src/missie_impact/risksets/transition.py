@@ -21,8 +21,8 @@ def transition_risk_set(panel: Panel, *, level: Literal["firm", "market"] | None
 
     One row per unit and mission year t: active at the end of t-1, incidental on the window t-4..t-1, in the register
     in t, without a listed mission in t-3..t-1. Treated: a listed mission in t. Outcome: active in at least
-    ``min_years`` of t+1..t+4 (``count_from="t"``: t..t+3). A firm that dies is not structural; one whose identity is
-    lost before the outcome is seen is left out and counted. Nobody is left out for a later mission.
+    ``min_years`` of t+1..t+4 (``count_from="t"``: t..t+3). A firm that dies by then is not structural; one
+    whose identity is lost before the outcome is seen is left out and counted. Nobody is left out for a later mission.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def _candidates(panel: Panel, unit: list[str], years: TrialYears) -> Lazy:
     definitions = panel.definitions
     level: Literal["firm", "market"] = "firm" if unit == trials.FIRM else "market"
     years_active = panel.activity(level, definitions.transition_flow)
-    seen = _with_outcome(with_history(years_active, unit, definitions), unit, panel)
+    seen = _with_later_years(with_history(years_active, unit, definitions), unit, panel)
     incidental = seen.filter(nw.col("active_years") < definitions.min_years).drop(*HISTORY)
     at_risk = incidental.with_columns(year=nw.col("year") + 1).filter(
         nw.col("year").is_between(years.first, years.last)
@@ -89,15 +89,17 @@ def _candidates(panel: Panel, unit: list[str], years: TrialYears) -> Lazy:
         at_risk = at_risk.join(trials.hosts(panel, years), on=["market", "year"], how="inner")
     flagged = trials.with_life(trials.with_treatment(at_risk, panel, unit), panel)
     flagged = trials.never_pool(trials.elsewhere(flagged, panel), panel, unit)
-    last = nw.col("year") + definitions.outcome_years
+    last = nw.col("year") + definitions.outcome_years - (1 if definitions.count_from == "t" else 0)
+    died = (nw.col("ended") <= last).fill_null(False)
     return flagged.with_columns(
-        died=nw.when((nw.col("ended") <= last).fill_null(False)).then(1).otherwise(0).cast(nw.Int64),
+        outcome=nw.when((nw.col("later_years") >= definitions.min_years) & ~died).then(1).otherwise(0).cast(nw.Int64),
+        died=nw.when(died).then(1).otherwise(0).cast(nw.Int64),
         lost=nw.when((nw.col("lost_year") <= last).fill_null(False)).then(1).otherwise(0).cast(nw.Int64),
         young=nw.when((nw.col("founded") > nw.col("year") - definitions.window).fill_null(False)).then(1).otherwise(0),
     ).drop("founded", "ended")
 
 
-def _with_outcome(active: Lazy, unit: list[str], panel: Panel) -> Lazy:
+def _with_later_years(active: Lazy, unit: list[str], panel: Panel) -> Lazy:
     """Count the active years of the outcome window from the next active years; year is still t-1."""
     definitions, year = panel.definitions, nw.col("year")
     first = 2 if definitions.count_from == "t+1" else 1
@@ -113,8 +115,7 @@ def _with_outcome(active: Lazy, unit: list[str], panel: Panel) -> Lazy:
         ),
         start=nw.lit(0),
     )
-    outcome = nw.when(nw.col("later_years") >= definitions.min_years).then(1).otherwise(0).cast(nw.Int64)
-    return ahead.with_columns(later_years=counted.cast(nw.Int64)).with_columns(outcome=outcome).drop(*leads)
+    return ahead.with_columns(later_years=counted.cast(nw.Int64)).drop(*leads)
 
 
 def _rules(panel: Panel, unit: list[str]) -> list[Rule]:
