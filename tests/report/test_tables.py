@@ -84,6 +84,14 @@ def test_text_lines_up(table: Table) -> None:
     assert head.index("estimate") + len("estimate") == row.index("1.582") + len("1.582")
 
 
+def test_long_texts_become_notes_of_a_terminal_table() -> None:
+    long = "no spell with a seen begin is at risk; " * 4
+    lines = Table(pd.DataFrame({"id": ["a", "b", "c"], "reason": [long, "short", long]}), notes=("last",)).to_text()
+    assert lines.splitlines()[2:5] == ["a    [1]", "b    short", "c    [1]"]
+    assert lines.count(long) == 1 and f"[1] {long}" in lines
+    assert lines.endswith("last\n")
+
+
 def test_records_are_plain_json(table: Table) -> None:
     records = json.loads(table.to_json())
     assert records[0] == {

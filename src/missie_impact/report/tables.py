@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ from missie_impact.errors import SettingsError
 from missie_impact.report.labels import Language, label
 
 Format = Literal["csv", "json", "html", "md", "txt"]
+
+LONGEST_CELL = 100  # characters of a text in a terminal's column
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +58,10 @@ class Table:
         return "\n\n".join([*parts, "\n".join(lines), *self.notes]) + "\n"
 
     def to_text(self) -> str:
-        """Return lines for a terminal: fixed-width columns, numbers to the right."""
+        """Return lines for a terminal: fixed-width columns, numbers to the right, long texts as numbered notes."""
         head = self._heads()
-        rows = [head, *self._texts()]
+        body, long_texts = _numbered(self._texts())
+        rows = [head, *body]
         widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
         numeric = self._numeric()
         lines = [
@@ -68,8 +72,9 @@ class Table:
             for row in rows
         ]
         lines.insert(1, "  ".join("-" * width for width in widths))
-        first = ([SIMULATED] if self.simulated else []) + ([self.title] if self.title else [])
-        return "\n".join([*first, "", *lines, "", *self.notes] if first else [*lines, "", *self.notes]).rstrip() + "\n"
+        first = [*([SIMULATED] if self.simulated else []), *([self.title] if self.title else [])]
+        blocks = [first, lines, long_texts, list(self.notes)]
+        return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
     def to_records(self) -> list[dict[str, object]]:
         """Return one dict per row for JSON: plain numbers and texts, None where a value is missing or not finite."""
@@ -133,6 +138,16 @@ def _render(table: Table, kind: Format) -> str:
     if kind == "html":
         return table.to_html(page=True)
     return table.to_markdown() if kind == "md" else table.to_text()
+
+
+def _numbered(rows: list[list[str]]) -> tuple[list[list[str]], list[str]]:
+    """Replace texts too long for a column by [1], [2], ...; equal texts share a number."""
+    numbers: dict[str, int] = {}
+    for text in itertools.chain.from_iterable(rows):
+        if len(text) > LONGEST_CELL:
+            numbers.setdefault(text, len(numbers) + 1)
+    short = [[f"[{numbers[text]}]" if text in numbers else text for text in row] for row in rows]
+    return short, [f"[{number}] {text}" for text, number in numbers.items()]
 
 
 def _plain(value: object) -> object:
