@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ DATES: Mapping[str, tuple[str, ...]] = {
     "identity_changes": ("date",),
 }
 HASH_BLOCK = 1 << 20
+ROWS_AT_ONCE = 200_000
 
 Step = Callable[[str], None]
 
@@ -161,12 +162,18 @@ def json_text(content: Mapping[str, Any]) -> str:
     return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def _years(frames: Any, engine: Engine, step: Step, name: str) -> Lazy:
-    pieces = []
+def _years(frames: Iterator[pd.DataFrame], engine: Engine, step: Step, name: str) -> Lazy:
+    """Take frames in, several small ones at a time: each handing over costs as much as some thousand rows."""
+    pieces, waiting = [], []
     for frame in frames:
-        pieces.append(engine.take(frame))
+        waiting.append(frame)
+        if sum(map(len, waiting)) >= ROWS_AT_ONCE:
+            pieces.append(engine.take(pd.concat(waiting, ignore_index=True)))
+            waiting = []
         step(name)
-    return nw.concat(pieces)
+    if waiting:
+        pieces.append(engine.take(pd.concat(waiting, ignore_index=True)))
+    return nw.concat(pieces) if len(pieces) > 1 else pieces[0]
 
 
 def _coded(frame: Lazy, codes: Mapping[str, Lazy], columns: tuple[str, ...]) -> Lazy:

@@ -24,7 +24,7 @@ from missie_impact.simulation.identities import OPEN
 from missie_impact.simulation.keys import Floats, Ints, firm_keys, pair_keys
 from missie_impact.simulation.parameters import FIRST_SIMULATED_YEAR, FirmParameters
 
-OTHERS_A_FIRM = 2.35  # firms of this kind over 1992-2024 per firm of the worlds
+OTHERS_A_FIRM = 2.2  # firms of this kind over 1992-2024 per firm of the worlds
 FIRST_OTHER = 1_000_000_000  # where their random numbers start, beyond all firms of the worlds
 SERVICES_SHARE = 0.19
 FURTHER_MARKET = 0.33  # chance of each further market
