@@ -53,7 +53,8 @@ def resolve_successors(registers: Registers, definitions: Definitions) -> Succes
     changes = registers.engine.collect(registers.identity_changes, sort_by=["old_firm", "date", "new_firm"])
     lost = changes.loc[changes["new_firm"].isna(), ["old_firm", "date"]]
     lost = pd.DataFrame({"firm": lost["old_firm"], "lost_year": pd.to_datetime(lost["date"]).dt.year.astype("int64")})
-    known = changes[changes["new_firm"].notna()].sort_values(["date", "new_firm"], ascending=[False, True])
+    known = changes.loc[changes["new_firm"].notna(), ["old_firm", "new_firm", "date"]]
+    known = known.sort_values(["date", "new_firm"], ascending=[False, True])
     step = known.drop_duplicates("old_firm").set_index("old_firm")["new_firm"].astype(changes["old_firm"].dtype)
     if definitions.identity == "none":
         step = step.iloc[:0]
