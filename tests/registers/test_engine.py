@@ -178,10 +178,9 @@ def test_closed(engine):
 
 def test_temporary_folder_goes_at_closing(tmp_path):
     frame = {"a": np.arange(3_000_000), "b": np.arange(3_000_000)[::-1].copy()}
-    with Engine(tmp_path, threads=1, memory_limit="60MB") as engine:
-        # Whether a sort of this size spills or fails is DuckDB's affair; what it writes must be gone.
-        with contextlib.suppress(EngineError):
-            engine.store(engine.take(frame).sort("b"), "sorted")
+    # Whether a sort of this size spills or fails is DuckDB's affair; what it writes must be gone.
+    with contextlib.suppress(EngineError), Engine(tmp_path, threads=1, memory_limit="60MB") as engine:
+        engine.store(engine.take(frame).sort("b"), "sorted")
     assert list(Path(tmp_path).iterdir()) == []
 
 
@@ -207,3 +206,30 @@ def test_mixed_column_shows_no_value(engine):
         engine.take(mixed)
         return
     assert SECRET not in messages(lambda: engine.take(mixed))
+
+
+@pytest.mark.parametrize("text", ["a,b\n1,2,3\n", "a,b\n1,2\n1\n", "title\na,b\n1,2\n"])
+def test_malformed_lines_are_refused(engine, tmp_path, text):
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.raises(EngineError, match="more or fewer fields"):
+        engine.collect(engine.scan(tmp_path / "x.csv"))
+
+
+@pytest.mark.parametrize("text", ["", "a,a\n", "a,\n"])
+def test_headers_are_needed(engine, tmp_path, text):
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.raises(SchemaError, match="first line"):
+        engine.scan(tmp_path / "x.csv")
+
+
+def test_files_of_one_table_have_one_header(engine, tmp_path):
+    (tmp_path / "x1.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "x2.csv").write_text("b,a\n1,2\n")
+    with pytest.raises(SchemaError, match="same columns"):
+        engine.scan(tmp_path / "x*.csv")
+
+
+def test_csv_as_spreadsheets_write_it(engine, tmp_path):
+    (tmp_path / "x.csv").write_bytes('\ufeffa;b c\r\n1;"x; ""y"""\r\n;NA\r\n'.encode())
+    found = engine.collect(engine.scan(tmp_path / "x.csv", delimiter=";"), sort_by=["b c"])
+    assert found["b c"].tolist() == ["NA", 'x; "y"'] and found["a"].isna().tolist() == [True, False]

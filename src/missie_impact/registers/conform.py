@@ -118,7 +118,10 @@ def id_types(tables: Mapping[str, tuple[Table, Lazy, Reading]], count: Count) ->
     found: dict[str, dict[str, Any]] = {"firm": {}, "group": {}}
     untyped: list[tuple[str, Lazy, str]] = []
     for name, (table, frame, reading) in tables.items():
-        raw = _named(table, frame, reading)
+        try:
+            raw = _named(table, frame, reading)
+        except SchemaError:  # told with the other breaches when the table itself is read
+            continue
         types = raw.collect_schema()
         for column in table.of_kind("id"):
             if column.name not in types:
@@ -162,7 +165,8 @@ def _named(table: Table, frame: Lazy, reading: Reading) -> Lazy:
     have = frame.collect_schema().names()
     missing = sorted(set(reading.columns.values()) - set(have))
     if missing:
-        raise SchemaError(f"Table {table.name}: expected the columns {missing} named in its settings, found {have}.")
+        found = _found(table, reading, have)
+        raise SchemaError(f"Table {table.name}: expected the columns {missing} named in its settings, found {found}.")
     select: list[Expr] = []
     for column in table.columns:
         for name in dict.fromkeys((column.source, column.name)):
@@ -173,14 +177,22 @@ def _named(table: Table, frame: Lazy, reading: Reading) -> Lazy:
             elif name in have:
                 select.append(nw.col(name))
     chosen = frame.select(*select) if select else frame
-    found = set(chosen.collect_schema().names())
-    lacking = [c.source for c in table.columns if c.required and not found & {c.source, c.name}]
+    named = set(chosen.collect_schema().names())
+    lacking = [c.source for c in table.columns if c.required and not named & {c.source, c.name}]
     if lacking:
         raise SchemaError(
-            f"Table {table.name}: expected the columns {lacking}, found {have}. "
+            f"Table {table.name}: expected the columns {lacking}, found {_found(table, reading, have)}. "
             "Rename them, or name them under columns or constants of the table."
         )
     return chosen
+
+
+def _found(table: Table, reading: Reading, have: list[str]) -> str:
+    """Names of the columns found, unless they may be the values of a file without a header."""
+    wanted: set[str] = {*reading.columns.values(), *table.names, *(c.source for c in table.columns)}
+    if wanted.intersection(have):
+        return str(have)
+    return f"{len(have)} columns of other names (is the first line a header?)"
 
 
 def _delivered(column: Column, types: Mapping[str, Any]) -> str | None:

@@ -7,6 +7,8 @@ values: they are withheld and replaced by what was being done.
 
 from __future__ import annotations
 
+import csv
+import glob
 import itertools
 import re
 import uuid
@@ -82,6 +84,11 @@ class Engine:
         """False after `close`."""
         return self._close.alive
 
+    def require_open(self, doing: str) -> None:
+        """Raise an `EngineError` that says what is not possible any more if the engine is closed."""
+        if not self.is_open:
+            raise EngineError(f"The engine is closed, so {doing} is not possible; read the registers again.")
+
     def scan(
         self,
         path: str | Path,
@@ -113,8 +120,14 @@ class Engine:
     def _scan(self, path: str, kind: str, delimiter: str, encoding: str) -> Lazy:
         if kind == "parquet":
             return _lazy(self._connection.read_parquet(path))
-        options: dict[str, Any] = {"header": True, "all_varchar": True, "strict_mode": False}
-        return _lazy(self._connection.read_csv(path, delimiter=delimiter, encoding=encoding, **options))
+        # The header is read here: DuckDB's own detection may take a later line for it when a line is malformed. In SQL,
+        # because the same function of the connection refuses every encoding but UTF-8 (DuckDB 2.0).
+        columns = ", ".join(f"{_quoted(name)}: 'VARCHAR'" for name in _header(path, delimiter, encoding))
+        words = (
+            f"{_quoted(path)}, delim = {_quoted(delimiter)}, encoding = {_quoted(encoding)}, columns = {{{columns}}}"
+        )
+        options = "header = true, auto_detect = false, quote = '\"', escape = '\"'"
+        return _lazy(self._connection.sql(f"SELECT * FROM read_csv({words}, {options})"))
 
     def take(self, frame: object) -> Lazy:
         """Copy a frame in: pandas, polars, Arrow, a DuckDB relation, narwhals, or a mapping of columns.
@@ -240,8 +253,7 @@ class Engine:
         self._close()
 
     def _run(self, doing: str, work: Callable[[], T], hint: str = "") -> T:
-        if not self.is_open:
-            raise EngineError(f"The engine is closed, so {doing} is not possible; read the registers again.")
+        self.require_open(doing)
         try:
             return work()
         except MissieError:
@@ -250,9 +262,11 @@ class Engine:
             failure: MissieError = SchemaError(f"A column is missing while {doing}: {error}")
         except (duckdb.OutOfMemoryException, MemoryError):
             failure = EngineError(f"Out of memory while {doing}: raise memory_limit, or give a folder to spill to.")
-        except duckdb.IOException:
+        except (duckdb.IOException, OSError):
             failure = EngineError(f"A file failed while {doing}: expected an existing path and a sound file.")
         except Exception as error:
+            if isinstance(error, duckdb.InvalidInputException):
+                hint = hint or "A line of a CSV file may have more or fewer fields than its header."
             message = f"The engine failed while {doing} ({type(error).__name__}). {hint}".strip()
             failure = EngineError(f"{message} Its own message is withheld because it may quote values.")
         raise failure  # outside the handlers, so that the exception does not carry the withheld words
@@ -288,6 +302,24 @@ def _plain(lazy: Lazy) -> Lazy:
     changed: list[nw.Expr] = [nw.when(~nw.col(c).is_nan()).then(nw.col(c)).alias(c) for c in floats]
     changed += [nw.col(c).cast(nw.String) for c in texts]
     return lazy.with_columns(*changed) if changed else lazy
+
+
+def _header(path: str, delimiter: str, encoding: str) -> list[str]:
+    """Names of the columns of CSV files, which must all have the same."""
+    headers = []
+    for part in sorted(glob.glob(path, recursive=True)) or [path]:
+        with open(part, encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline="") as lines:
+            headers.append(next(csv.reader(lines, delimiter=delimiter), []))
+    header, name = headers[0], Path(path).name
+    if any(other != header for other in headers):
+        raise SchemaError(f"Expected the same columns in the same order in all files {name}, found different ones.")
+    if not all(header) or len(set(header)) < len(header) or not header:
+        raise SchemaError(f"Expected a first line with distinct column names in {name}, found none or repeated ones.")
+    return header
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _flat(frame: pd.DataFrame) -> pd.DataFrame:

@@ -146,6 +146,7 @@ class Registers:
 
     def check(self) -> CheckReport:
         """Look for everything that is odd but no error, in one report of counts."""
+        self.engine.require_open("checking the registers")
         tables = {name: getattr(self, name) for name in TABLES}
         delivered = frozenset(name for name in TABLES if self.has(name))
         return check_tables(self.engine, tables, delivered, self.absent, self.settings)
