@@ -233,15 +233,15 @@ class EffectParameters:
     growth : log value of the pair's exports, for ``growth_years`` years
     """
 
-    stay: float = 3.22
-    exit: float = 0.74
+    stay: float = 3.29
+    exit: float = 0.7343
     entry: tuple[tuple[float, ...], tuple[float, ...]] = (
-        (0.07034, 0.09271, 0.0, 0.09139),
-        (0.05392, 0.06558, 0.0, 0.06488),
+        (0.07149, 0.09181, 0.0, 0.09042),
+        (0.05405, 0.06837, 0.0, 0.0643),
     )
     affiliate: tuple[tuple[float, ...], tuple[float, ...]] = (
-        (0.0150, 0.0232, 0.0, 0.0105),
-        (0.0185, 0.0275, 0.0, 0.0110),
+        (0.01491, 0.02375, 0.0, 0.00982),
+        (0.01738, 0.02714, 0.0, 0.01146),
     )
     growth: float = 0.05
     stay_years: int = 6
