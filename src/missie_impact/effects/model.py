@@ -173,6 +173,7 @@ def fit_group(rows: Rows, group: Mask, link: LinkName) -> Fitted:
         design, constant = _design(rows, positions)
         y, frequency, probability = _parts(rows, positions)
         settled = settle(y, design, frequency=frequency, probability=probability, essential=[rows.treatment])
+        del design  # as large as the settled one
         used = positions[settled.rows]
         y, frequency, probability = _parts(rows, used)
         try:
@@ -231,10 +232,11 @@ def _design(rows: Rows, positions: Positions) -> tuple[Design, tuple[str, ...]]:
 
 def _subset(variable: Factor | Column, positions: Positions) -> Factor | Column | None:
     """Return a control on some rows, levels without a row left out; None where it does not vary."""
+    whole = len(positions) == len(variable.values if isinstance(variable, Column) else variable.codes)  # no copy
     if isinstance(variable, Column):
-        values = variable.values[positions]
+        values = variable.values if whole else variable.values[positions]
         return None if values.min() == values.max() else Column(variable.name, values)
-    codes = variable.codes[positions]
+    codes = variable.codes if whole else variable.codes[positions]
     there = np.bincount(codes, minlength=len(variable.levels)) > 0
     if there.sum() < 2:
         return None

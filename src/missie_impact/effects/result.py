@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from missie_impact.display import html_table
 from missie_impact.errors import MicrodataError, SettingsError
@@ -362,13 +362,23 @@ def inference(
     if ratio and value <= 0:
         return (error, math.nan, math.nan, math.nan, math.nan)
     centre = math.log(value) if ratio else value
-    distribution = stats.t(degrees) if math.isfinite(degrees) else stats.norm()
-    half = float(distribution.ppf(0.5 + conf_level / 2)) * error
+    half = _quantile(degrees, 0.5 + conf_level / 2) * error
     low, high = (math.exp(centre - half), math.exp(centre + half)) if ratio else (centre - half, centre + half)
     if is_level(scale):
         return (error, math.nan, math.nan, low, high)
     statistic = centre / error
-    return (error, statistic, float(2 * distribution.sf(abs(statistic))), low, high)
+    return (error, statistic, 2 * _tail(degrees, abs(statistic)), low, high)
+
+
+def _quantile(degrees: float, probability: float) -> float:
+    """Quantile of the t distribution, or of the normal one without finite degrees of freedom."""
+    finite = math.isfinite(degrees)
+    return float(special.stdtrit(degrees, probability) if finite else special.ndtri(probability))
+
+
+def _tail(degrees: float, value: float) -> float:
+    """Probability of more than a value."""
+    return float(special.stdtr(degrees, -value) if math.isfinite(degrees) else special.ndtr(-value))
 
 
 def _counts(counts: Counts) -> tuple[int, int | None, int, int]:

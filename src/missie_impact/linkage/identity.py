@@ -54,14 +54,15 @@ def resolve_successors(registers: Registers, definitions: Definitions) -> Succes
     lost = changes.loc[changes["new_firm"].isna(), ["old_firm", "date"]]
     lost = pd.DataFrame({"firm": lost["old_firm"], "lost_year": pd.to_datetime(lost["date"]).dt.year.astype("int64")})
     known = changes.loc[changes["new_firm"].notna(), ["old_firm", "new_firm", "date"]]
-    known = known.sort_values(["date", "new_firm"], ascending=[False, True])
-    step = known.drop_duplicates("old_firm").set_index("old_firm")["new_firm"].astype(changes["old_firm"].dtype)
+    known = known.sort_values(["date", "new_firm"], ascending=[False, True]).drop_duplicates("old_firm")
+    step = pd.Series(known["new_firm"].to_numpy(), index=pd.Index(known["old_firm"]))
+    step = step.astype(changes["old_firm"].dtype)
     if definitions.identity == "none":
         step = step.iloc[:0]
     final = _end_of_chain(step)
     if len(final) and len(lost):
         lost["firm"] = lost["firm"].map(final).fillna(lost["firm"]).astype(changes["old_firm"].dtype)
-    lost = lost.groupby("firm", as_index=False)["lost_year"].max()
+    lost = lost.groupby("firm", as_index=False).agg({"lost_year": "max"})
     engine = registers.engine
     return Successors(
         engine.take(pd.DataFrame({"firm": final.index, "successor": final.to_numpy()})) if len(final) else None,

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special
 
 from missie_impact.errors import EmptyTableError, SettingsError
 from missie_impact.numerics.cells import Floats
@@ -166,7 +166,7 @@ def _curve(time: Floats, at_risk: Floats, events: Floats, interval: Interval, le
     with np.errstate(divide="ignore", invalid="ignore"):
         log_error = np.sqrt(np.cumsum(events / (at_risk * (at_risk - events))))  # of log survival
         log_error = np.where(survival > 0, log_error, np.nan)
-        half = float(stats.norm.ppf(0.5 + level / 2)) * log_error
+        half = float(special.ndtri(0.5 + level / 2)) * log_error
         if interval == "plain":
             low, high = survival - half * survival, survival + half * survival
         elif interval == "log":

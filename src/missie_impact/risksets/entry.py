@@ -31,8 +31,8 @@ def entry_risk_set(
     the register at t-1 (controls are drawn from its rows) and in t, no listed mission of the firm to the market in
     t-3..t-1. Outcome: trade (an affiliate) in t+1 or t+2, whatever happened in t. Pairs without trade are not written
     out: all treated pairs are kept, and of the others a sample is drawn with known probability within market x year x
-    size, so that about ``controls_per_treated`` stand beside each treated pair. ``probability`` holds the inverse of that probability
-    times the firm's own sampling weight in the register.
+    size, so that about ``controls_per_treated`` stand beside each treated pair. ``probability`` holds the inverse of
+    that probability times the firm's own sampling weight in the register.
 
     Parameters
     ----------
