@@ -13,7 +13,8 @@ says otherwise (``anna 2006-2012``: first year in the register 2006, last 2012).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from datetime import date
 from typing import Any
 
@@ -28,6 +29,11 @@ FIRST, LAST = 2004, 2016
 GUIDE, GUIDE_MARKET = "guide", "KE"
 
 
+def amounts(token: str) -> list[float]:
+    """Return the amounts of a token in euro: x is 1,000, a dot none, and 100-150 two rows."""
+    return {".": [], "x": [1000.0]}.get(token) or [float(v) for v in re.findall(r"-?[\d.]+", token) if v != "."]
+
+
 def trade_rows(text: str) -> pd.DataFrame:
     """Turn histories into rows of the trade register."""
     rows: list[dict[str, Any]] = []
@@ -37,7 +43,9 @@ def trade_rows(text: str) -> pd.DataFrame:
         flow = "import" if "import" in words else "export"
         kind = "services" if "services" in words else "goods"
         for year, token in enumerate(tokens.split(), int(start)):
-            values = [] if token == "." else [1000] if token == "x" else [int(v) for v in re.findall(r"-?\d+", token)]
+            values = (
+                [] if token == "." else [1000] if token == "x" else [float(v) for v in re.findall(r"-?[\d.]+", token)]
+            )
             for value in values:
                 key = {"firm": firm, "market": market, "year": year, "flow": flow, "kind": kind}
                 rows.append(key | {"value_eur": float(value), "estimated": False})
@@ -169,6 +177,62 @@ def plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
+TEXTS = ("missions", "life", "absent", "identities", "affiliates")
+
+
+def named(text: str, prefix: str, firms: int = 1) -> str:
+    """Put a prefix before the first words of each line: the firms."""
+    lines = []
+    for line in filter(None, map(str.strip, text.splitlines())):
+        words = line.split()
+        lines.append(" ".join([w if w == "-" else prefix + w for w in words[:firms]] + words[firms:]))
+    return "\n".join(lines)
+
+
+def prefix_of(cases: Mapping[str, Any], case: str) -> str:
+    return f"{list(cases).index(case):02d}."
+
+
+@contextmanager
+def one_panel(cases: Mapping[str, Mapping[str, Any]]) -> Iterator[Any]:
+    """Build one panel for many cases, the firms of each kept apart by a prefix: building it takes most of the time."""
+    parts: dict[str, list[str]] = {name: [] for name in ("history", *TEXTS)}
+    for label, case in cases.items():
+        for name in parts:
+            words = 2 if name == "identities" else 1
+            parts[name].append(named(case.get(name, ""), prefix_of(cases, label), words))
+    texts = {name: "\n".join(text) for name, text in parts.items()}
+    tables = frames_of(texts.pop("history"), **texts)
+    with Registers.from_frames(**tables, first_year=FIRST, last_year=LAST) as made:
+        yield build_panel(made, definitions=CBS_2024)
+
+
+@pytest.fixture(scope="session")
+def panel_of_cases() -> Callable[[Mapping[str, Any]], AbstractContextManager[Any]]:
+    return one_panel
+
+
+@pytest.fixture(scope="session")
+def rows_of_case() -> Callable[..., list[Any]]:
+    """Return the rows of one case: of its first firm, or with ``firm=None`` of all of them."""
+
+    def read(table: pd.DataFrame, cases: Mapping[str, Any], label: str, columns: str) -> list[Any]:
+        case, prefix = cases[label], prefix_of(cases, label)
+        first = case["history"].split()[0]
+        firm = case.get("firm", first)
+        mine = table[table["firm"].str.startswith(prefix)] if firm is None else table[table["firm"] == prefix + firm]
+        return rows_in(mine.assign(firm=mine["firm"].str.removeprefix(prefix)), columns)
+
+    return read
+
+
+def rows_in(frame: pd.DataFrame, columns: str) -> list[Any]:
+    """Return chosen columns as sorted tuples; a single column comes as plain values."""
+    names = columns.split()
+    found = sorted((tuple(plain(v) for v in row) for row in frame[names].itertuples(index=False)), key=str)
+    return [row[0] for row in found] if len(names) == 1 else found
+
+
 @pytest.fixture
 def frames() -> Callable[..., dict[str, pd.DataFrame]]:
     return frames_of
@@ -206,9 +270,6 @@ def rows() -> Callable[..., list[Any]]:
             frame = frame[frame["firm"] == firm]
         for name, value in where.items():
             frame = frame[frame[name] == value]
-        names = columns.split()
-        found = [tuple(plain(v) for v in row) for row in frame[names].itertuples(index=False)]
-        found = sorted(found, key=str)
-        return [row[0] for row in found] if len(names) == 1 else found
+        return rows_in(frame, columns)
 
     return read

@@ -99,7 +99,7 @@ def test_corrections_beyond_exports_are_counted_and_no_error(registers):
 
 
 def test_a_participant_that_cannot_be_linked_is_nobody(frames):
-    tables = frames("ann FR 2007: x\nben FR 2007: x", missions="ann FR 2008-05-01\nben FR 2008-05-01", guide=False)
+    tables = frames("ann FR 2007: x\nben FR 2007: x", missions="ann FR 2008-05-01\nben FR 2008-05-01")
     links = tables["links"][tables["links"]["firm"] != "ben"]
     with Registers.from_frames(**{**tables, "links": links}, first_year=2004, last_year=2016) as registers:
         rows = transition_risk_set(build_panel(registers)).collect()

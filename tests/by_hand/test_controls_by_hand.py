@@ -22,9 +22,11 @@ cas JP 2010-05-01 coaching
 """
 
 
-@pytest.fixture
-def at_risk(panel_of):
-    return transition_risk_set(panel_of(HISTORY, missions=MISSIONS)).collect().set_index(["firm", "year"])
+@pytest.fixture(scope="module")
+def at_risk(panel_of_cases):
+    with panel_of_cases({"only": {"history": HISTORY, "missions": MISSIONS}}) as panel:
+        table = transition_risk_set(panel).collect()
+    return table.assign(firm=table["firm"].str.removeprefix("00.")).set_index(["firm", "year"])
 
 
 def test_firm_controls_are_those_of_the_year_before(at_risk):
@@ -78,20 +80,28 @@ BEFORE = "ann FR 2006: 5 6 7 8\nann DE 2007: 3 . 4\nben BE 2009: 9\ncas FR 2005:
 LATER = "ann FR 2010: {a} {a} {a}\nben BE 2010: {b} {b}\ncas FR 2010: {a}\nben FR 2011: {b}\ncas US 2010: {b}"
 
 
-@pytest.mark.parametrize("make", [transition_risk_set, exit_risk_set, entry_risk_set, increase_risk_set])
-def test_no_control_looks_at_the_mission_year_or_beyond(panel_of, make):
+MAKERS = [transition_risk_set, exit_risk_set, entry_risk_set, increase_risk_set]
+WENT = "ann FR 2010-05-01\nben DE 2010-05-01"
+SUPPORTED_LATER = "ann FR 2010-06-01 coaching\ncas DE 2012-02-01\nben BE 2011-02-01"
+
+
+@pytest.fixture(scope="module")
+def worlds(panel_of_cases):
+    """Two registers that agree up to 2009 and differ in trade, support and survival from 2010 on."""
+    one = {"history": f"{BEFORE}\n{LATER.format(a=5, b=1)}", "missions": WENT}
+    two = {"history": f"{BEFORE}\n{LATER.format(a=9000, b=700)}", "missions": f"{WENT}\n{SUPPORTED_LATER}"}
+    with panel_of_cases({"only": one}) as first, panel_of_cases({"only": {**two, "life": "ben 1990-2011"}}) as second:
+        yield first, second
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_no_control_looks_at_the_mission_year_or_beyond(worlds, make):
     found = []
-    for a, b, settings in (
-        (5, 1, {}),
-        (9000, 700, {"life": "ben 1990-2011", "large": ""}),
-    ):
-        missions = "ann FR 2010-05-01\nben DE 2010-05-01"
-        if settings:
-            missions += "\nann FR 2010-06-01 coaching\ncas DE 2012-02-01\nben BE 2011-02-01"
-        risk = make(panel_of(f"{BEFORE}\n{LATER.format(a=a, b=b)}", missions=missions, **settings))
+    for panel in worlds:
+        risk = make(panel)
         rows = risk.collect()
         keys = [c for c in ("firm", "market", "year") if c in rows]
-        rows = rows[(rows["year"] == 2010)].drop_duplicates(keys).set_index(keys)
+        rows = rows[rows["year"] == 2010].drop_duplicates(keys).set_index(keys)
         found.append(rows[[c for c in (*risk.controls, "size", "treated") if c in rows]].sort_index())
     one, other = found
     shared = one.index.intersection(other.index)
