@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse, stats
+from scipy import sparse, special
 
 from missie_impact.errors import SettingsError
 from missie_impact.numerics.binomial import BinomialFit, score_rows
@@ -340,7 +340,7 @@ def interval(
     estimate: ArrayLike, std_error: ArrayLike, *, level: float = 0.95, df: float = np.inf
 ) -> tuple[Floats, Floats]:
     """Return the ends of a symmetric interval: normal, or t with ``df`` degrees of freedom where it is finite."""
-    quantile = float(stats.norm.ppf(0.5 + level / 2) if np.isinf(df) else stats.t.ppf(0.5 + level / 2, df))
+    quantile = float(special.ndtri(0.5 + level / 2) if np.isinf(df) else special.stdtrit(df, 0.5 + level / 2))
     middle, half = np.asarray(estimate, dtype=np.float64), quantile * np.asarray(std_error, dtype=np.float64)
     return middle - half, middle + half
 
@@ -348,5 +348,5 @@ def interval(
 def p_value(estimate: ArrayLike, std_error: ArrayLike, *, df: float = np.inf) -> Floats:
     """Two-sided p value of estimate / std_error against zero."""
     ratio = np.abs(np.asarray(estimate, dtype=np.float64)) / np.asarray(std_error, dtype=np.float64)
-    p: Floats = 2 * (stats.norm.sf(ratio) if np.isinf(df) else stats.t.sf(ratio, df))
+    p: Floats = 2 * (special.ndtr(-ratio) if np.isinf(df) else special.stdtr(df, -ratio))
     return p

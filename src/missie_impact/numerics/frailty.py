@@ -1,0 +1,354 @@
+"""Hazards with a normal random effect per cluster, by adaptive Gauss-Hermite quadrature with analytic derivatives.
+
+The likelihood of a cluster is the integral over its effect u of the product of its rows' likelihoods. Where a cluster
+was followed only after it had survived for a while, its rows before entry are supplied and the likelihood conditions on
+surviving them: log of the integral over all rows, less log of the integral over the rows before entry. The effect has
+its normal distribution at the origin of the spells, not among those who survived to be seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg, stats
+
+from missie_impact.errors import ConvergenceError, SettingsError
+from missie_impact.numerics.binomial import BinomialFit, fit_binomial
+from missie_impact.numerics.cells import Codes, Design, Floats, Term
+from missie_impact.numerics.links import LinkName, get_link
+from missie_impact.numerics.quadrature import hermite_rule, integrate_clusters
+
+CHUNK_NUMBERS = 4_000_000  # numbers held at a time
+HALVINGS = 30
+NEAR_ENOUGH = 1.0  # standard deviations of score
+BOUNDARY_SD = 1e-3
+MOVES_WITH_POINTS = 1e-3  # change of the log likelihood under doubled points that a reader must know of
+
+
+@dataclass(frozen=True, slots=True)
+class FrailtyFit:
+    """Maximum-likelihood fit with a normal effect per cluster. It holds no microdata.
+
+    Attributes
+    ----------
+    coef : (k,) conditional on the cluster's effect
+    sd : standard deviation of the effect; 0 at the boundary
+    bread : (k + 1, k + 1) inverse observed information of coef and sd; (k, k) at the boundary
+    log_likelihood, log_likelihood_pooled : with the effect and without
+    p_value : of no effect, by the 50:50 mixture of 0 and chi-squared with one degree of freedom
+    n_rows, n_events, n_clusters : rows before entry not counted
+    points : quadrature points per cluster
+    quadrature_change : change of the log likelihood at the optimum under twice as many points
+    steps, gradient : Newton steps, and the largest score in units of its own standard deviation
+    link, terms : of the model
+    notes : what a reader must know
+    """
+
+    coef: Floats
+    sd: float
+    bread: Floats
+    log_likelihood: float
+    log_likelihood_pooled: float
+    p_value: float
+    n_rows: float
+    n_events: float
+    n_clusters: int
+    points: int
+    quadrature_change: float
+    steps: int
+    gradient: float
+    link: LinkName
+    terms: tuple[Term, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def std_error(self) -> Floats:
+        """Model-based standard errors of coef (k,)."""
+        errors: Floats = np.sqrt(np.diag(self.bread)[: len(self.coef)])
+        return errors
+
+
+@dataclass(frozen=True, slots=True)
+class FrailtyData:
+    """Rows in order of their clusters.
+
+    Attributes
+    ----------
+    y, design, frequency : of the rows, sorted by cluster
+    before_entry : (n,) rows before the cluster was first followed; they hold no event
+    starts : (G,) first row of each cluster
+    weight : (G,) probability weight of each cluster
+    """
+
+    y: Floats
+    design: Design
+    frequency: Floats
+    before_entry: NDArray[np.bool_]
+    starts: Codes
+    weight: Floats
+
+
+def frailty_data(
+    y: Floats,
+    design: Design,
+    cluster: NDArray[np.integer[Any]],
+    *,
+    frequency: Floats | None = None,
+    cluster_weight: Floats | None = None,
+    before_entry: NDArray[np.bool_] | None = None,
+) -> FrailtyData:
+    """Sort rows by cluster.
+
+    Parameters
+    ----------
+    y : (n,) 0 or 1
+    cluster : (n,) 0 .. G - 1, every number used
+    frequency : (n,) weights that count rows of the cluster
+    cluster_weight : (G,) probability weights, per cluster because its rows are one draw
+    before_entry : (n,) rows of years survived before the cluster was first seen at risk
+
+    Raises
+    ------
+    SettingsError
+        If a cluster number is not used, or a row before entry has an event.
+    """
+    codes = np.asarray(cluster, dtype=np.intp)
+    order = np.argsort(codes, kind="stable")
+    count = np.bincount(codes)
+    if (count == 0).any():
+        raise SettingsError(f"{int((count == 0).sum())} cluster numbers have no row; number clusters without gaps.")
+    before = np.zeros(len(y), dtype=bool) if before_entry is None else np.asarray(before_entry, dtype=bool)
+    wrong = int(np.count_nonzero(before & (y > 0)))
+    if wrong:
+        raise SettingsError(f"{wrong} rows before entry have an event; such a cluster would never have been seen.")
+    weight = np.ones(len(count)) if cluster_weight is None else np.asarray(cluster_weight, dtype=np.float64)
+    f = np.ones(len(y)) if frequency is None else np.asarray(frequency, dtype=np.float64)
+    starts = (np.cumsum(count) - count).astype(np.intp)
+    return FrailtyData(y[order], _rows(design, order), f[order], before[order], starts, weight)
+
+
+def fit_gaussian_frailty(
+    data: FrailtyData,
+    *,
+    link: LinkName = "cloglog",
+    points: int = 15,
+    tolerance: float = 1e-7,
+    max_steps: int = 60,
+) -> FrailtyFit:
+    """Fit P(y = 1 | u) = link(x'b + sd * u) with u standard normal per cluster.
+
+    Parameters
+    ----------
+    data : from `frailty_data`
+    link : "cloglog", "logit" or "probit"
+    points : quadrature points per cluster
+    tolerance : largest score at the optimum, in units of its own standard deviation
+
+    Returns
+    -------
+    FrailtyFit
+        With sd 0 and the coefficients without frailty where the likelihood falls from 0 on.
+
+    Raises
+    ------
+    ConvergenceError
+        If the steps do not settle.
+
+    References
+    ----------
+    Pinheiro and Bates (1995), JCGS 4, 12-35; Liu and Pierce (1994), Biometrika 81, 624-629;
+    van den Berg and Drepper (2016), Econometric Reviews 35, 1075-1098, on entry; Self and Liang (1987), JASA 82.
+    """
+    followed = ~data.before_entry
+    pooled = fit_binomial(
+        data.y[followed], _rows(data.design, np.flatnonzero(followed)), link=link,
+        frequency=data.frequency[followed], probability=_of_rows(data)[followed],
+    )  # fmt: skip
+    start = _start(data, pooled, link, points)
+    if start is None:
+        return _at_boundary(data, pooled, points)
+    theta, here = start
+    for step in range(1, max_steps + 1):
+        scale = np.sqrt(np.maximum(np.diag(here.outer), 1e-300))
+        gradient = float(np.abs(here.score / scale).max())
+        if gradient <= tolerance:
+            return _finished(data, theta, here, pooled, link, points, (step, gradient))
+        direction = _direction(here)
+        theta, here = _advance(data, theta, direction, here, link, points)
+        if theta[-1] < BOUNDARY_SD:
+            return _at_boundary(data, pooled, points)
+    raise ConvergenceError(
+        f"the frailty likelihood has no maximum after {max_steps} steps (standard deviation now {theta[-1]:.3g}); it "
+        "may be too flat: use fewer duration terms, or leave the frailty out."
+    )
+
+
+def frailty_loglik_at(
+    coef: Floats, sd: float, data: FrailtyData, *, link: LinkName = "cloglog", points: int = 15
+) -> float:
+    """Log likelihood at given coefficients and standard deviation."""
+    return _evaluate(data, np.append(coef, sd), link, points, derivatives=False).log_likelihood
+
+
+def frailty_scores(
+    coef: Floats, sd: float, data: FrailtyData, *, link: LinkName = "cloglog", points: int = 15
+) -> Floats:
+    """Score of each cluster in coef and sd, (G, k + 1), weights included: their sums make a robust covariance."""
+    return _evaluate(data, np.append(coef, sd), link, points).by_cluster
+
+
+def predicted_effects(
+    coef: Floats, sd: float, data: FrailtyData, *, link: LinkName = "cloglog", points: int = 15
+) -> tuple[Floats, Floats]:
+    """Mean and standard deviation of each cluster's effect sd * u given all its rows, (G,) each."""
+    found = _evaluate(data, np.append(coef, sd), link, points, derivatives=False)
+    spread = np.sqrt(np.maximum(found.second - found.mean**2, 0.0))
+    return sd * found.mean, sd * spread
+
+
+@dataclass(frozen=True, slots=True)
+class _Evaluation:
+    log_likelihood: float
+    by_cluster: Floats
+    score: Floats
+    information: Floats
+    outer: Floats
+    mean: Floats
+    second: Floats
+
+
+def _evaluate(
+    data: FrailtyData, theta: Floats, link: LinkName, points: int, *, derivatives: bool = True
+) -> _Evaluation:
+    nodes, log_weights = hermite_rule(points)
+    k, g, functions = len(theta), len(data.starts), get_link(link)
+    information = np.zeros((k, k))
+    log_likelihood, mean, second = np.zeros(g), np.zeros(g), np.zeros(g)
+    by_cluster = np.zeros((g, k)) if derivatives else np.zeros((0, k))
+    eta = data.design.predict(theta[:-1])
+    entry = bool(data.before_entry.any())
+    for clusters, rows in _chunks(data, points * (k + 4) if derivatives else 4 * points):
+        starts = data.starts[clusters] - rows.start
+        x = data.design.written_out(rows) if derivatives else np.empty((0, 0))
+        for sign, f in ((1, data.frequency[rows]), (-1, data.frequency[rows] * data.before_entry[rows])):
+            if sign < 0 and not entry:
+                continue
+            y = data.y[rows]
+            part = integrate_clusters(functions, (y, eta[rows], f), starts, theta[-1], (nodes, log_weights), x,
+                              data.weight[clusters])  # fmt: skip
+            log_likelihood[clusters] += sign * part.log_likelihood
+            if sign > 0:
+                mean[clusters], second[clusters] = part.mean, part.second
+            if derivatives:
+                by_cluster[clusters] += sign * part.score
+                information += sign * part.information
+    weighted = by_cluster * data.weight[:, None] if derivatives else by_cluster
+    return _Evaluation(
+        float(data.weight @ log_likelihood), weighted, weighted.sum(axis=0), information, weighted.T @ weighted, mean,
+        second,
+    )  # fmt: skip
+
+
+def _chunks(data: FrailtyData, numbers_per_row: int) -> list[tuple[slice, slice]]:
+    """Whole clusters at a time."""
+    edges = np.append(data.starts, len(data.y))
+    size = max(1, CHUNK_NUMBERS // max(numbers_per_row, 1))
+    found, first, g = [], 0, len(data.starts)
+    while first < g:
+        last = max(first + 1, int(np.searchsorted(edges, edges[first] + size, side="right")) - 1)
+        found.append((slice(first, last), slice(int(edges[first]), int(edges[last]))))
+        first = last
+    return found
+
+
+def _rows(design: Design, order: Codes) -> Design:
+    """Return some rows with the same columns, whatever levels they have."""
+    offset = None if design.offset is None else design.offset[order]
+    return replace(design, cell=design.cell[order], continuous=design.continuous[:, order], offset=offset)
+
+
+def _of_rows(data: FrailtyData) -> Floats:
+    return np.repeat(data.weight, np.diff(np.append(data.starts, len(data.y))))
+
+
+def _start(data: FrailtyData, pooled: BinomialFit, link: LinkName, points: int) -> tuple[Floats, _Evaluation] | None:
+    """Return the best of a few standard deviations, or None where the likelihood falls from zero on."""
+    tried = [(frailty_loglik_at(pooled.coef, sd, data, link=link, points=points), sd) for sd in (0.1, 0.4, 0.9, 1.8)]
+    best, sd = max(tried)
+    if best <= pooled.log_likelihood and sd == 0.1:
+        return None
+    theta = np.append(pooled.coef, sd)
+    return theta, _evaluate(data, theta, link, points)
+
+
+def _direction(here: _Evaluation) -> Floats:
+    """Newton's direction; by the outer product of scores where the likelihood is not concave."""
+    for information in (here.information, here.outer + 1e-10 * np.diag(np.diag(here.outer))):
+        scale = np.sqrt(np.maximum(np.diag(information), 0.0))
+        if (scale > 0).all():
+            try:
+                lower = linalg.cholesky(information / np.outer(scale, scale), lower=True)
+            except np.linalg.LinAlgError:
+                continue
+            direction: Floats = linalg.cho_solve((lower, True), here.score / scale) / scale
+            return direction
+    raise ConvergenceError("the scores of the clusters are not independent: fewer clusters than columns, or collinear.")
+
+
+def _advance(
+    data: FrailtyData, theta: Floats, direction: Floats, here: _Evaluation, link: LinkName, points: int
+) -> tuple[Floats, _Evaluation]:
+    """Go along the direction, half as far until likelihood or score is better.
+
+    Near the optimum the score decides: the quadrature's error in the likelihood moves with its nodes, and would stop
+    steps that the score, which is what is solved, shows to be right.
+    """
+    scale = np.sqrt(np.maximum(np.diag(here.outer), 1e-300))
+    before = float(np.abs(here.score / scale).max())
+    for halving in range(HALVINGS):
+        trial = theta + direction * 0.5**halving
+        trial[-1] = abs(trial[-1])  # the likelihood is even in the standard deviation
+        there = _evaluate(data, trial, link, points)
+        after = float(np.abs(there.score / scale).max())
+        if there.log_likelihood >= here.log_likelihood or (before < NEAR_ENOUGH and after < 0.9 * before):
+            return trial, there
+    raise ConvergenceError("no step along the score raises the frailty likelihood; use more quadrature points.")
+
+
+def _finished(
+    data: FrailtyData,
+    theta: Floats,
+    here: _Evaluation,
+    pooled: BinomialFit,
+    link: LinkName,
+    points: int,
+    reached: tuple[int, float],
+) -> FrailtyFit:
+    more = frailty_loglik_at(theta[:-1], theta[-1], data, link=link, points=2 * points)
+    change = more - here.log_likelihood
+    notes = []
+    if abs(change) > MOVES_WITH_POINTS:
+        notes.append(f"the log likelihood moves by {change:.2g} under {2 * points} points: do not take it as settled")
+    ratio = max(0.0, 2 * (here.log_likelihood - pooled.log_likelihood))
+    return FrailtyFit(
+        theta[:-1], float(theta[-1]), linalg.inv(here.information), here.log_likelihood, pooled.log_likelihood,
+        boundary_p_value(ratio), pooled.n_rows, pooled.n_events, len(data.starts), points, change, *reached, link,
+        pooled.terms, tuple(notes),
+    )  # fmt: skip
+
+
+def _at_boundary(data: FrailtyData, pooled: BinomialFit, points: int) -> FrailtyFit:
+    note = "the variance of the effect is at its boundary, zero: the fit is the one without frailty"
+    return FrailtyFit(
+        pooled.coef, 0.0, pooled.bread, pooled.log_likelihood, pooled.log_likelihood, 1.0, pooled.n_rows,
+        pooled.n_events, len(data.starts), points, 0.0, pooled.steps, pooled.gradient, pooled.link, pooled.terms,
+        (note,),
+    )  # fmt: skip
+
+
+def boundary_p_value(likelihood_ratio: float) -> float:
+    """P value of a variance against zero: half chi-squared with one degree of freedom, half nothing."""
+    return 1.0 if likelihood_ratio <= 0 else 0.5 * float(stats.chi2.sf(likelihood_ratio, 1))
