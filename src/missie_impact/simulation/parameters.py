@@ -233,8 +233,8 @@ class EffectParameters:
     growth : log value of the pair's exports, for ``growth_years`` years
     """
 
-    stay: float = 3.29
-    exit: float = 0.7343
+    stay: float = 3.35
+    exit: float = 0.74
     entry: tuple[tuple[float, ...], tuple[float, ...]] = (
         (0.07149, 0.09181, 0.0, 0.09042),
         (0.05405, 0.06837, 0.0, 0.0643),
