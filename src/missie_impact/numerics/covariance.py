@@ -348,5 +348,5 @@ def interval(
 def p_value(estimate: ArrayLike, std_error: ArrayLike, *, df: float = np.inf) -> Floats:
     """Two-sided p value of estimate / std_error against zero."""
     ratio = np.abs(np.asarray(estimate, dtype=np.float64)) / np.asarray(std_error, dtype=np.float64)
-    p: Floats = 2 * (special.ndtr(-ratio) if np.isinf(df) else special.stdtr(df, -ratio))
-    return p
+    tail = special.ndtr(-ratio) if np.isinf(df) else special.stdtr(df, -ratio)
+    return np.asarray(2 * tail, dtype=np.float64)

@@ -21,7 +21,7 @@ from missie_impact.numerics.cells import Codes, Design, Floats, Term
 from missie_impact.numerics.links import LinkName, get_link
 from missie_impact.numerics.quadrature import hermite_rule, integrate_clusters
 
-CHUNK_NUMBERS = 4_000_000  # numbers held at a time
+CHUNK_NUMBERS = 800_000  # numbers held at a time; small enough for the cache
 HALVINGS = 30
 NEAR_ENOUGH = 1.0  # standard deviations of score
 BOUNDARY_SD = 1e-3

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
+from scipy import sparse, special
 
 from missie_impact.errors import SettingsError
 from missie_impact.numerics.cells import Codes, Floats
@@ -63,14 +63,13 @@ def integrate_clusters(
     row_information = (
         f[:, None] * terms.observed.reshape(at.shape) * np.repeat(posterior * weight[:, None], size, axis=0)
     )
-    # scores of each cluster at each node, (clusters, nodes, k + 1)
-    score = np.concatenate(
-        [
-            np.add.reduceat(row_score[:, :, None] * x[:, None, :], starts, axis=0),
-            (np.add.reduceat(row_score, starts, axis=0) * u)[:, :, None],
-        ],
-        axis=2,
-    )
+    # Scores of each cluster at each node, (clusters, nodes, k + 1): a row feeds the q lines of its own cluster.
+    q = len(nodes)
+    lines = np.repeat(np.arange(len(starts)) * q, size)[:, None] + np.arange(q)
+    feeds = sparse.csr_array((row_score.ravel(), lines.ravel(), np.arange(len(y) + 1) * q), (len(y), len(starts) * q))
+    of_x = np.asarray(feeds.T @ x).reshape(len(starts), q, -1)
+    of_sd = np.add.reduceat(row_score, starts, axis=0) * u
+    score = np.concatenate([of_x, of_sd[:, :, None]], axis=2)
     averaged = np.einsum("gq,gqk->gk", posterior, score)
     flat = (score * np.sqrt(posterior * weight[:, None])[:, :, None]).reshape(-1, score.shape[2])
     spread_of_scores = flat.T @ flat - (averaged * weight[:, None]).T @ averaged
