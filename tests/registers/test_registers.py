@@ -192,6 +192,17 @@ def test_sum_of_duplicates(tables):
         assert registers.flow.frame()["rows"].tolist() == [9, 6]
 
 
+def test_large_tables_are_checked_year_by_year(tables, monkeypatch):
+    monkeypatch.setattr("missie_impact.registers.breaches.ROWS_AT_ONCE", 1)
+    with from_frames(tables) as registers:
+        found = registers.check().frame().set_index(["table", "finding"])["rows"]
+    assert found["trade", "keys whose corrections reach or exceed the trade"] == 1
+    assert found["trade", "keys with value zero"] == 1
+    twice = {**tables, "trade": pd.concat([tables["trade"], tables["trade"].tail(1), tables["trade"].head(1)])}
+    with pytest.raises(errors.DuplicateKeyError, match="4 rows on 2 keys"):
+        from_frames(twice)
+
+
 def test_settings_are_handed_on(tables, study):
     path = study(
         tables,

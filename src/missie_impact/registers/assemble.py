@@ -80,7 +80,7 @@ def assemble(engine: Engine, raws: Mapping[str, Raw], settings: RegisterSettings
         raise_all([EmptyTableError("Table trade: expected at least one row, found none."), *errors])
     settings = _window(engine, tables["trade"], settings)
     for name, table in tables.items():
-        errors += _relational(engine, TABLES[name], table, settings)
+        errors += _relational(engine, TABLES[name], table, settings, rows[name])
     raise_all(errors)
     steps = [FlowStep("trade rows read", rows["trade"], _firms(engine, tables["trade"]))]
     if settings.on_duplicate == "sum":
@@ -152,13 +152,13 @@ def _window(engine: Engine, trade: Lazy, settings: RegisterSettings) -> Register
     )
 
 
-def _relational(engine: Engine, table: Table, rows: Lazy, settings: RegisterSettings) -> list[MissieError]:
+def _relational(engine: Engine, table: Table, rows: Lazy, settings: RegisterSettings, n_rows: int) -> list[MissieError]:
     found: list[MissieError] = []
     first, last = settings.first_year, settings.last_year
     if "year" in table.names:
         found += window_breaches(table, count_outside(engine, rows, first, last), first, last)
     if not (table.name == "trade" and settings.on_duplicate == "sum"):
-        found += key_breaches(engine, table, rows)
+        found += key_breaches(engine, table, rows, n_rows, range(first, last + 1))
     return found
 
 

@@ -20,6 +20,7 @@ from .engine import Engine, Lazy
 from .schema import Table
 
 SHOWN = 20
+ROWS_AT_ONCE = 3_000_000
 FIRMS_TO_SHOW = 10  # a word that this many firms share tells nothing about one of them
 
 
@@ -111,18 +112,31 @@ def count_outside(engine: Engine, rows: Lazy, first: int, last: int) -> dict[str
     return {name: int(n or 0) for name, n in found.items()}
 
 
-def key_breaches(engine: Engine, table: Table, rows: Lazy) -> list[MissieError]:
+def year_slices(rows: Lazy, n_rows: int, years: range) -> list[Lazy]:
+    """Split a large table into spans of years: what is grouped by keys with the year needs the memory of one span."""
+    spans = min(len(years), -(-n_rows // ROWS_AT_ONCE))
+    if spans <= 1:
+        return [rows]
+    width = -(-len(years) // spans)
+    firsts = range(years.start, years.stop, width)
+    return [rows.filter(nw.col("year").is_between(first, first + width - 1)) for first in firsts]
+
+
+def key_breaches(engine: Engine, table: Table, rows: Lazy, n_rows: int, years: range) -> list[MissieError]:
     """Count keys that two rows share; negative trade rows are corrections and may share theirs."""
     if not table.key:
         return []
     signed = table.name == "trade"
     counted = rows.filter(nw.col("value_cents") >= 0) if signed else rows
-    repeated = counted.group_by(*table.key).agg(n=nw.len()).filter(nw.col("n") > 1)
-    found = engine.one(repeated.select(keys=nw.len(), rows=nw.col("n").cast(nw.Int64).sum()))
-    if not found["keys"]:
+    keys = copies = 0
+    for part in year_slices(counted, n_rows, years):
+        repeated = part.group_by(*table.key).agg(n=nw.len()).filter(nw.col("n") > 1)
+        found = engine.one(repeated.select(keys=nw.len(), rows=nw.col("n").cast(nw.Int64).sum()))
+        keys, copies = keys + found["keys"], copies + int(found["rows"] or 0)
+    if not keys:
         return []
     message = (
-        f"Table {table.name}: expected one row per {', '.join(table.key)}, found {found['rows']:,d} rows on "
-        f"{found['keys']:,d} keys. Remove the copies" + (', or set on_duplicate = "sum".' if signed else ".")
+        f"Table {table.name}: expected one row per {', '.join(table.key)}, found {copies:,d} rows on "
+        f"{keys:,d} keys. Remove the copies" + (', or set on_duplicate = "sum".' if signed else ".")
     )
     return [DuplicateKeyError(message)]

@@ -12,6 +12,7 @@ import pandas as pd
 from missie_impact.display import html_table
 
 from .assemble import early_participations
+from .breaches import year_slices
 from .catalogue import RegisterSettings
 from .engine import Engine, Lazy
 from .schema import TABLES
@@ -103,13 +104,15 @@ class _Checker:
         key = ("firm", "market", "year", "flow", "kind")
         trade = self.tables["trade"]
         found = self.sums("trade", negative=nw.col("value_cents") < 0, estimated=nw.col("estimated"))
-        net = trade.group_by(*key).agg(
-            value=nw.col("value_cents").sum().cast(nw.Int64), lowest=nw.col("value_cents").min()
-        )
-        void = self.count(net.filter((nw.col("value") <= 0) & (nw.col("lowest") < 0)))
-        zero = self.count(net.filter((nw.col("value") == 0) & (nw.col("lowest") == 0)))
+        rows, void, zero = self.count(trade), 0, 0
+        for part in year_slices(trade, rows, range(self.settings.first_year, self.settings.last_year + 1)):
+            net = part.group_by(*key).agg(value=nw.col("value_cents").sum(), lowest=nw.col("value_cents").min())
+            value, lowest = nw.col("value").cast(nw.Int64), nw.col("lowest")
+            flags = {"void": (value <= 0) & (lowest < 0), "zero": (value == 0) & (lowest == 0)}
+            sums = self.engine.one(net.select(**{name: flag.cast(nw.Int64).sum() for name, flag in flags.items()}))
+            void, zero = void + int(sums["void"] or 0), zero + int(sums["zero"] or 0)
         findings = [
-            Finding("trade", "fact", "rows", self.count(trade)),
+            Finding("trade", "fact", "rows", rows),
             Finding("trade", "fact", "estimated rows", found["estimated"], "imputed, not observed"),
             Finding("trade", "fact", "corrections (negative rows)", found["negative"], "summed with their key"),
             Finding("trade", "notice", "keys whose corrections reach or exceed the trade", void, "not active"),
