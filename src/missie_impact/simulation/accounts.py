@@ -18,7 +18,6 @@ from missie_impact.simulation.identities import (
     GROUP,
     OPEN,
     PART,
-    PART_SHARE,
     Identities,
     firm_number,
 )
@@ -156,18 +155,18 @@ def _control(base: FirmBase, known: Ints, persons: Floats, year: int) -> tuple[I
 
 
 def _split_rows(rows: pd.DataFrame, known: Ints, identities: Identities, year: int, born: Ints) -> pd.DataFrame:
-    """Give the part of a firm that still has a number of its own its share of the accounts; the sums stay exact."""
+    """Add the parts that still have a number of their own: trading units without staff or accounts of their own.
+
+    So the firm's accounts are the same whether a reader sums the rows that changes bring together or keeps the largest.
+    """
     parted = identities.split(known, year)
     if not parted.any():
         return rows
     part = rows[parted].copy()
-    part["workers"] = np.floor(PART_SHARE * part["workers"])  # whole persons, so that the sum is exact in floats too
-    share = part["workers"] / rows.loc[parted, "workers"]
-    for column in ("turnover_eur", "balance_eur"):
-        part[column] = np.floor(share * part[column]).astype(np.int64)
-    for column in ("workers", "turnover_eur", "balance_eur"):
-        rows.loc[parted, column] -= part[column]
+    part["workers"] = 0.0
+    part["turnover_eur"] = 0
+    part["balance_eur"] = 0
     part["firm"] = firm_number(known[parted], PART)
     part["founded"] = born[known[parted]]
     part["ended"] = identities.year[known[parted]]
-    return pd.concat([rows, part[part["workers"] > 0]], ignore_index=True)
+    return pd.concat([rows, part], ignore_index=True)

@@ -241,6 +241,7 @@ def _mission_pairs(world: World, identities: Identities, numbers: ChamberNumbers
     rows = calendar.year[world.goes_mission] == year
     firm, mission = world.goes_firm[rows].astype(np.int64), world.goes_mission[rows]
     linked = link_valid(firm, calendar.date[mission], numbers, identities)
+    linked &= identities.delivered(firm, year)  # otherwise the register of the year shows no size
     return firm[linked], calendar.market[mission][linked].astype(np.int64)
 
 

@@ -25,7 +25,6 @@ GROUP = 9  # last digit of the number of a group
 NO_EVENT, RENUMBERED, TAKEOVER, MERGER, LOST = range(5)
 EVENT_NAMES = {RENUMBERED: "renumbered", TAKEOVER: "takeover", MERGER: "merger", LOST: "restructuring"}
 SMALLEST_SPLIT_WORKERS = 10.0
-PART_SHARE = 0.3
 
 
 @dataclass(frozen=True, slots=True)
