@@ -57,7 +57,7 @@ def build(tables: dict[str, pd.DataFrame], first_year: int, last_year: int) -> D
         firm_trade=firm_trade,
         spells=_spell_table(active, first_year),
         status=_status(active),
-        exits=_exits(active, tables, last_year),
+        exits=_exits(active, tables, first_year, last_year),
     )
 
 
@@ -132,8 +132,8 @@ def _status(active: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _exits(active: pd.DataFrame, tables: dict[str, pd.DataFrame], last_year: int) -> pd.DataFrame:
-    """Structural pairs at risk in the year after each active year."""
+def _exits(active: pd.DataFrame, tables: dict[str, pd.DataFrame], first_year: int, last_year: int) -> pd.DataFrame:
+    """Structural pairs at risk in the year after each active year; no duration where the begin was not seen."""
     structural = (active["active_years"] >= MIN_YEARS) & active["window_seen"]
     rows = active[structural & (active["year"] + GAP <= last_year)]
     first = tables["missions"].groupby(PAIR, as_index=False)["year"].min().rename(columns={"year": "first_mission"})
@@ -143,7 +143,7 @@ def _exits(active: pd.DataFrame, tables: dict[str, pd.DataFrame], last_year: int
             "firm": rows["firm"],
             "market": rows["market"],
             "year": rows["year"] + 1,
-            "duration": rows["year"] + 1 - rows["begin"],
+            "duration": (rows["year"] + 1 - rows["begin"]).astype("Int16").where(rows["begin"] - first_year >= GAP),
             "outcome": (rows["last"] & (rows["reason"] == "exit")).astype("int8"),
             "treated": (rows["first_mission"] <= rows["year"]).astype("int8"),
         }

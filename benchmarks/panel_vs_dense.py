@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -56,10 +56,12 @@ class Stopwatch:
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self.cpu_seconds: dict[str, float] = {}
+        self.peak_gb = 0.0
         self._last = time.perf_counter(), time.process_time()
 
     def done(self, step: str) -> None:
-        """Note what passed since the last step."""
+        """Note what passed since the last step, and the most memory held so far."""
+        self.peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
         now = time.perf_counter(), time.process_time()
         self.seconds[step], self.cpu_seconds[step] = (b - a for a, b in zip(self._last, now, strict=True))
         self._last = now
@@ -104,9 +106,9 @@ def library_side(folder: Path, out: Path) -> tuple[Stopwatch, dict[str, dict[str
         for name, lazy in made.items():
             sums[name] = _summed(panel, lazy, name)
             watch.done(name)
-        # stored without its controls, which are joined when somebody asks for them
         made["exits"] = mi.exit_risk_set(panel, kind="spells").rows
         watch.done("exits")
+        # not counted, because the joins of the controls run here
         sums["exits"] = _summed(panel, made["exits"], "exits")
         for name, lazy in made.items():
             part = lazy.filter(nw.col("firm") % SAMPLE == 0)
@@ -117,13 +119,9 @@ def library_side(folder: Path, out: Path) -> tuple[Stopwatch, dict[str, dict[str
 def run(side: Side, folder: Path, last_year: int, out: Path) -> Run:
     """Run one side in a process of its own."""
     command = [sys.executable, __file__, "--side", side, "--folder", str(folder), "--out", str(out)]
-    process = subprocess.Popen([*command, "--last-year", str(last_year)], stdout=subprocess.PIPE, text=True)
-    text = process.stdout.read() if process.stdout else ""
-    _, status, usage = os.wait4(process.pid, 0)
-    if status != 0:
-        raise SystemExit(f"the {side} side failed")
-    answer = json.loads(text.splitlines()[-1])
-    return Run(**answer, peak_gb=usage.ru_maxrss / 1024**2)
+    command += ["--last-year", str(last_year)]
+    answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return Run(**json.loads(answer.stdout.splitlines()[-1]))
 
 
 def compare(dense: Path, library: Path) -> list[str]:
@@ -181,7 +179,12 @@ def main() -> None:
         folder, out = arguments.folder, arguments.out
         dense = arguments.side == "dense"
         watch, sums = dense_side(folder, arguments.last_year, out) if dense else library_side(folder, out)
-        sys.stdout.write(json.dumps({"seconds": watch.seconds, "cpu_seconds": watch.cpu_seconds, "sums": sums}) + "\n")
+        sys.stdout.write(
+            json.dumps(
+                {"seconds": watch.seconds, "cpu_seconds": watch.cpu_seconds, "sums": sums, "peak_gb": watch.peak_gb}
+            )
+            + "\n"
+        )
         return
     standard = trade_rows.Size()
     size = trade_rows.Size(firms=arguments.firms, missions=standard.missions * arguments.firms // standard.firms)
