@@ -44,7 +44,7 @@ CELLS = (
     ),
     _Cell(
         "R6.firm_sum",
-        "supported SME with an increase over all its supported markets together",
+        "SME with an increase over their markets together",
         "sme",
         "share_percent",
         "",

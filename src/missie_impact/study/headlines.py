@@ -113,7 +113,7 @@ def asked_exit_variants(context: Context) -> list[Asked]:
         asked.append(Asked(row, "hazard_ratio", "all"))
     naive = ReplicationRow(
         id="R3.naive",
-        label=f"{EXIT}; treated if it ever participates, no controls",
+        label=f"{EXIT}; ever-participants, no controls",
         group="all",
         scale="hazard_ratio",
         published=published_value("R3"),

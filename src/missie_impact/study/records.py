@@ -16,8 +16,9 @@ from missie_impact.report import Table, expected_misses, register_line, write_ta
 COUNTS = ("n_rows", "n_firms", "n_treated", "n_events")
 SHOWN = [
     "id", "label", "group", "scale", "published", "estimate", "conf_low", "conf_high", "truth", "holds_truth",
-    "n_firms", "n_treated", "n_events", "reason",
+    "realised_truth", "n_rows", "n_firms", "n_treated", "n_events", "definition", "status", "reason",
 ]  # fmt: skip
+NARROW = [name for name in SHOWN if name not in ("n_rows", "definition", "status")]
 NAME = "replication"
 CONF_LEVEL = 0.95
 
@@ -121,8 +122,12 @@ class Replication:
         return judged.count(False), len(judged)
 
     def text(self) -> str:
-        """Return the table for a terminal; the first line says whether the registers are simulated."""
-        shown = Table(self._shown(), notes=self._all_notes()).to_text()
+        """Return the table for a terminal; the first line says whether the registers are simulated.
+
+        The definition of each row and its status stand below the table, once per row of the published list.
+        """
+        used = dict.fromkeys(f"{row.id}: {row.definition} ({row.status})" for row in self.rows)
+        shown = Table(self._shown()[NARROW], notes=(*used, "", *self._all_notes())).to_text()
         return f"{self.first_line}\n\n{shown}"
 
     def write(self, folder: str | Path) -> tuple[Path, ...]:
