@@ -160,3 +160,13 @@ def test_groups_are_fitted_on_their_own(make):
     assert effect.effect("risk_difference", group="country_group=BRICS").estimate == pytest.approx(0.15)
     assert effect.effect("risk_difference").estimate == pytest.approx(0.175)
     assert list(effect.coefficients.index.names) == ["group", "term"]
+
+
+def test_a_year_of_follow_up_without_an_exit_keeps_everyone(make):
+    risk = trials(make, [(1, 1, 50), (1, 0, 50), (0, 1, 75), (0, 0, 25)])  # nobody leaves in the second year
+    effect = market_exit(risk, controls=None, cluster="firm")
+    assert effect.effect("survival_with_1").estimate == pytest.approx(0.50)
+    assert effect.effect("hazard_ratio_conditional").estimate == pytest.approx(np.log(0.5) / np.log(0.25))
+    assert effect.effect("yearly_exit_probability_with").estimate == pytest.approx(50 / 150)
+    assert effect.effect("yearly_exit_probability_without").estimate == pytest.approx(75 / 125)
+    assert effect.effect("hazard_ratio").estimate == pytest.approx(0.5)

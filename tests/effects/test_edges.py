@@ -355,3 +355,19 @@ def test_duration_below_the_first_class_is_an_error(make):
 def test_every_error_is_one_of_ours(make):
     with pytest.raises(MissieError):
         crude(make, make.two_by_two(0, 0, 12, 68))
+
+
+def test_separated_rows_are_found_among_many(make):
+    # 60,000 rows, 3 of them separated by two dummies together: more rows than the programme begins with.
+    rng = np.random.default_rng(7)
+    n = 60_000
+    table = pd.DataFrame({"treated": rng.integers(0, 2, n), "x": rng.normal(size=n), "a": 0, "b": 0})
+    table.loc[:99, "a"] = 1
+    table.loc[3:99, "b"] = 1
+    table["outcome"] = (rng.random(n) < 0.4).astype(int)
+    table.loc[:2, "outcome"] = 0  # a without b never becomes structural; b alone does not occur
+    effect = structural_transition(make.risk_set(table), controls=["x", "a", "b"], cluster=None)
+    without = structural_transition(make.risk_set(table.loc[3:]), controls=["x", "a"], cluster=None)
+    assert effect.effect("log_odds").n_rows == n - 3
+    assert effect.effect("log_odds").estimate == pytest.approx(without.effect("log_odds").estimate, rel=1e-8)
+    assert "outcome certain for a combination of terms: 3 rows left the likelihood" in effect.notes

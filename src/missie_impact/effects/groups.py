@@ -145,8 +145,10 @@ def _spread(matrix: Floats, places: list[int], size: int) -> Floats:
 
 
 def _certain_text(found: Certain) -> str:
-    where = f"{found.variable}={found.level}" if found.level else found.variable
-    return f"{'only' if found.events else 'no'} events at {where}: {found.rows} rows left the likelihood"
+    if not found.level:
+        return f"outcome certain for {found.variable}: {found.rows} rows left the likelihood"
+    kind = "only" if found.events else "no"
+    return f"{kind} events at {found.variable}={found.level}: {found.rows} rows left the likelihood"
 
 
 def _certain_notes(fitted: Fitted) -> list[str]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from missie_impact.effects.result import Counts
 from missie_impact.effects.rows import Mask, Rows
+from missie_impact.effects.separated import separated_rows
 from missie_impact.errors import (
+    ConvergenceError,
     NoEventError,
     NoParticipantError,
     SeparationError,
@@ -19,13 +22,12 @@ from missie_impact.numerics.binomial import BinomialFit, fit_binomial
 from missie_impact.numerics.covariance import Clusters, Scores, clusters_of, fit_scores
 from missie_impact.numerics.design import Column, Design, Factor, build_design
 from missie_impact.numerics.links import LinkName
-from missie_impact.numerics.separation import Settled, find_separation, settle
+from missie_impact.numerics.separation import Settled, settle
 
 Floats = NDArray[np.float64]
 Positions = NDArray[np.intp]
 
 CERTAIN = 40.0  # a linear predictor so large that logit and cloglog are 0 or 1 in double precision
-LP_ROWS = 200_000  # beyond this the linear programme that names separated rows takes minutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,21 +104,17 @@ class Fitted:
         """
         layout, replaced = self.settled.design.layout, replaced or {}
         known = {v.name: v for v in self.rows.variables if isinstance(v, Factor)}
-        offset = np.zeros(len(positions))
-        offset[np.isin(positions, self.combined)] = CERTAIN
-        offset *= np.where(self.rows.y[positions] == 1.0, 1.0, -1.0)
+        codes = {name: replaced[name] if name in replaced else v.codes[positions] for name, v in known.items()}
+        offset = self._certainty(positions, codes)
         factors = []
         for name, levels in layout.factors:
             if name == self.rows.treatment:
                 factors.append(Factor(name, np.full(len(positions), levels.index(str(arm))), levels))
                 continue
-            variable = known[name]
-            codes = replaced[name] if name in replaced else variable.codes[positions]
             # A level that left the likelihood stands at the reference here; the offset says what is certain about it.
             place = {level: i for i, level in enumerate(levels)}
-            number = np.array([place.get(level, 0) for level in variable.levels], dtype=np.intp)
-            factors.append(Factor(name, number[codes], levels))
-            offset += self._certainty(variable)[codes]
+            number = np.array([place.get(level, 0) for level in known[name].levels], dtype=np.intp)
+            factors.append(Factor(name, number[codes[name]], levels))
         columns = [c for c in self.rows.variables if isinstance(c, Column) and c.name in layout.columns]
         taken = [Column(c.name, c.values[positions]) for c in columns]
         design = build_design(factors, taken, offset=offset if offset.any() else None, n_rows=len(positions))
@@ -127,12 +125,16 @@ class Fitted:
         """Clusters of the rows of the fit and of some rows under the same numbers, per dimension."""
         return [number_together(d.codes[self.used], d.codes[positions]) for d in dimensions]
 
-    def _certainty(self, variable: Factor) -> Floats:
-        shift = np.zeros(len(variable.levels))
-        for found in self.certain:
-            if found.variable == variable.name and found.level:
-                shift[variable.levels.index(found.level)] = CERTAIN if found.events else -CERTAIN
-        return shift
+    def _certainty(self, positions: Positions, codes: Mapping[str, NDArray[np.integer[Any]]]) -> Floats:
+        """Shift of the linear predictor that makes a certain outcome certain; zero for rows in the likelihood."""
+        outcome = np.where(self.rows.y[positions] == 1.0, CERTAIN, -CERTAIN)
+        offset = np.where(np.isin(positions, self.combined), outcome, 0.0)
+        levels = {v.name: v.levels for v in self.rows.variables if isinstance(v, Factor)}
+        for found in self.certain:  # in the order in which they left: the first reason is the one that holds
+            if found.level:
+                inside = codes[found.variable] == levels[found.variable].index(found.level)
+                offset[inside & (offset == 0.0)] = CERTAIN if found.events else -CERTAIN
+        return offset
 
 
 def counted(weight: Floats, y: Floats, treated: Floats, firms: int | None) -> Counts:
@@ -252,11 +254,11 @@ def _parts(rows: Rows, positions: Positions) -> tuple[Floats, Floats | None, Flo
 
 def _predicted_rows(y: Floats, design: Design, used: Positions, treatment: str) -> Positions:
     """Rows that a combination of controls predicts perfectly; an error where the treatment has a part in it."""
-    found = find_separation(y, design) if len(y) <= LP_ROWS else None
+    found = separated_rows(y, design)
     if found is None:
-        raise SeparationError(
-            f"separation: a combination of terms predicts some of the {len(y)} rows perfectly. Leave out terms, or "
-            "merge levels of controls, until every combination has events and other rows."
+        raise ConvergenceError(
+            f"the likelihood over {len(y)} rows diverges, although no combination of terms predicts rows perfectly. "
+            "Rescale controls of very different size, or leave some out."
         )
     if set(found.columns) & set(design.positions(treatment)):
         raise SeparationError(

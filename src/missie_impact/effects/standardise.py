@@ -118,10 +118,13 @@ def survival_scales(fitted: Fitted, follow_up: str) -> Scales:
     positions: NDArray[np.intp] = np.flatnonzero(fitted.group & rows.treated & rows.first)
     year = next(v for v in rows.variables if isinstance(v, Factor) and v.name == follow_up)
     n_years = len(year.levels)
-    tiled = np.tile(positions, n_years)
-    years = {follow_up: np.repeat(np.arange(n_years), len(positions))}
+    # A year without any exit has hazard zero in both worlds: nothing to predict, nothing in the hazard ratio.
+    empty = {found.level for found in fitted.certain if found.variable == follow_up and not found.events}
+    followed = [k for k, level in enumerate(year.levels) if level not in empty]
+    tiled = np.tile(positions, len(followed))
+    years = {follow_up: np.repeat(np.array(followed, dtype=np.intp), len(positions))}
     histories = Histories(
-        fitted.world(tiled, 1, years), fitted.world(tiled, 0, years), n_years, fitted.weights(positions)
+        fitted.world(tiled, 1, years), fitted.world(tiled, 0, years), len(followed), fitted.weights(positions)
     )
     names: tuple[str, ...] = ()
     values, covariances = np.empty(0), {}
@@ -135,9 +138,9 @@ def survival_scales(fitted: Fitted, follow_up: str) -> Scales:
             replace(histories, clusters=tuple(own for _, own in pairs)),
             [of for of, _ in pairs],
             correction=clustering.correction if clustering.dimensions else "cr0",
-            difference_years=DIFFERENCE_YEARS,
+            difference_years=(),
         )
-        names, values, gradient = _survival_gradient(estimates, n_years)
+        names, values, gradient = _survival_gradient(estimates, followed, n_years)
         for label, cov in ((clustering.name, estimates.stacked), (clustering.name + FIXED, estimates.fixed)):
             marginal = gradient @ cov.matrix @ gradient.T
             covariances[label] = _block(marginal, conditional.covariances[label])
@@ -145,35 +148,39 @@ def survival_scales(fitted: Fitted, follow_up: str) -> Scales:
     return Scales((*names, *conditional.names), np.concatenate([values, conditional.values]), covariances, note)
 
 
-def _survival_gradient(estimates: Estimates, n_years: int) -> tuple[tuple[str, ...], Floats, Floats]:
-    """Scales of an exit question as functions of the estimates: names, values and derivative (ratios in logs)."""
+def _survival_gradient(
+    estimates: Estimates, followed: list[int], n_years: int
+) -> tuple[tuple[str, ...], Floats, Floats]:
+    """Scales of an exit question as functions of the estimates: names, values and derivative (ratios in logs).
+
+    ``followed`` are the years, from zero, in which anybody leaves; in the others survival stays as it was.
+    """
     place = {name: j for j, name in enumerate(estimates.names)}
+    curves = [[(1.0, np.zeros(len(place)))], [(1.0, np.zeros(len(place)))]]
+    for k in range(n_years):
+        for arm in (0, 1):
+            name = f"survival_{arm}_year_{followed.index(k) + 1}" if k in followed else ""
+            step = (float(estimates.value[place[name]]), _unit(place[name], len(place))) if name else curves[arm][-1]
+            curves[arm].append(step)
+    ratio = place["log_hazard_ratio"]
+    scales = {"hazard_ratio": (float(np.exp(estimates.value[ratio])), _unit(ratio, len(place)))}
     years = [j for j in DIFFERENCE_YEARS if j <= n_years]
-    names, values, slopes = ["hazard_ratio"], [float(np.exp(estimates.value[place["log_hazard_ratio"]]))], []
-    slopes.append(_pick(place, len(place), {"log_hazard_ratio": 1.0}))
     for j in years:
-        names.append(f"survival_difference_{j}")
-        values.append(float(estimates.value[place[names[-1]]]))
-        slopes.append(_pick(place, len(place), {names[-1]: 1.0}))
+        (without, slope_0), (with_, slope_1) = curves[0][j], curves[1][j]
+        scales[f"survival_difference_{j}"] = (with_ - without, slope_1 - slope_0)
     for arm, world in ((1, "with"), (0, "without")):
-        survival = [float(estimates.value[place[f"survival_{arm}_year_{j}"]]) for j in range(1, n_years + 1)]
-        at_risk = 1.0 + sum(survival[:-1])  # expected years at risk per unit; exits per year at risk is the hazard
-        hazard = (1.0 - survival[-1]) / at_risk
-        parts = {f"survival_{arm}_year_{j}": -hazard / at_risk for j in range(1, n_years)}
-        names.append(f"yearly_exit_probability_{world}")
-        values.append(hazard)
-        slopes.append(_pick(place, len(place), {**parts, f"survival_{arm}_year_{n_years}": -1.0 / at_risk}))
-        for j in years:
-            names.append(f"survival_{world}_{j}")
-            values.append(survival[j - 1])
-            slopes.append(_pick(place, len(place), {f"survival_{arm}_year_{j}": 1.0}))
-    return tuple(names), np.array(values), np.array(slopes)
+        at_risk = sum(value for value, _ in curves[arm][:-1])  # expected years at risk; exits per year is the hazard
+        slope = sum((slope for _, slope in curves[arm][:-1]), np.zeros(len(place)))
+        last, last_slope = curves[arm][-1]
+        hazard = (1.0 - last) / at_risk
+        scales[f"yearly_exit_probability_{world}"] = (hazard, -(last_slope + hazard * slope) / at_risk)
+        scales |= {f"survival_{world}_{j}": curves[arm][j] for j in years}
+    return tuple(scales), np.array([v for v, _ in scales.values()]), np.array([g for _, g in scales.values()])
 
 
-def _pick(place: dict[str, int], size: int, parts: dict[str, float]) -> Floats:
+def _unit(position: int, size: int) -> Floats:
     row = np.zeros(size)
-    for name, slope in parts.items():
-        row[place[name]] = slope
+    row[position] = 1.0
     return row
 
 
