@@ -233,15 +233,15 @@ class EffectParameters:
     growth : log value of the pair's exports, for ``growth_years`` years
     """
 
-    stay: float = 3.35
-    exit: float = 0.74
+    stay: float = 3.37
+    exit: float = 0.743
     entry: tuple[tuple[float, ...], tuple[float, ...]] = (
-        (0.07149, 0.09181, 0.0, 0.09042),
-        (0.05405, 0.06837, 0.0, 0.0643),
+        (0.06887, 0.09243, 0.0, 0.08935),
+        (0.05511, 0.06731, 0.0, 0.067),
     )
     affiliate: tuple[tuple[float, ...], tuple[float, ...]] = (
-        (0.01491, 0.02375, 0.0, 0.00982),
-        (0.01738, 0.02714, 0.0, 0.01146),
+        (0.01502, 0.02421, 0.0, 0.00974),
+        (0.0174, 0.0262, 0.0, 0.01095),
     )
     growth: float = 0.05
     stay_years: int = 6

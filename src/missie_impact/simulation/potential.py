@@ -43,7 +43,7 @@ class Sampling:
 
     realised: bool = True
     firm_factor: float = 100.0
-    pair_factor: float = 3.0
+    pair_factor: float = 2.0
     firm_trials: tuple[int, int] = (2008, 2020)
     pair_trials: tuple[int, int] = (2008, 2022)
 
