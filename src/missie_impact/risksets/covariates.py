@@ -15,6 +15,7 @@ from missie_impact.registers.engine import Lazy
 from missie_impact.risksets import trials
 from missie_impact.risksets.trials import TrialYears
 
+SCHEMES: tuple[SizeScheme, ...] = ("cbs_independent", "letter", "eu", "cbs_size")
 LOOK_BACK = 4  # years of history in the activity pattern
 REGISTER_CONTROLS = {
     "log_workers": "workers",
@@ -31,6 +32,8 @@ def complete_firm_rows(
     rows: Lazy, panel: Panel, scheme: SizeScheme, years: TrialYears | None
 ) -> tuple[Lazy, tuple[str, ...]]:
     """Add the firm's controls at t-1 and its size class to rows with firm and year (= t).
+
+    ``size`` is the class under the scheme of the question; ``size_<scheme>`` holds each of the others too.
 
     Returns
     -------
@@ -114,9 +117,12 @@ def _absent_controls(panel: Panel) -> tuple[str, ...]:
 
 def _add_register(rows: Lazy, panel: Panel, scheme: SizeScheme, absent: tuple[str, ...]) -> Lazy:
     register = panel.firm_years.drop("ended", "group", "weight").with_columns(year=nw.col("year").cast(nw.Int64) + 1)
-    joined = rows.join(register, on=["firm", "year"], how="left").with_columns(
-        size=size_class(scheme, panel.definitions),
-        independent_text=size_class("cbs_independent", panel.definitions),
+    joined = (
+        rows.join(register, on=["firm", "year"], how="left")
+        .with_columns(
+            *(size_class(name, panel.definitions).alias(f"size_{name}") for name in SCHEMES),
+        )
+        .with_columns(size=nw.col(f"size_{scheme}"))
     )
     persons = nw.when(nw.col("workers") > 1.0).then(nw.col("workers")).otherwise(1.0)
     unknown = nw.col("workers").is_null() & nw.col("founded").is_null()
@@ -125,7 +131,7 @@ def _add_register(rows: Lazy, panel: Panel, scheme: SizeScheme, absent: tuple[st
         "log_productivity": ((nw.col("turnover_cents").cast(nw.Float64) / 100.0).clip(1.0) / persons).log(),
         "log_age": ((nw.col("year") - nw.col("founded")).clip(1).cast(nw.Float64)).log(),
         "foreign_controlled": nw.when(nw.col("foreign_controlled").fill_null(False)).then(1).otherwise(0),
-        "independent": nw.when(nw.col("independent_text") == "sme").then(1).otherwise(0),
+        "independent": nw.when(nw.col("size_cbs_independent") == "sme").then(1).otherwise(0),
         "not_in_register": nw.when(unknown).then(1).otherwise(0),
     }
     numeric = {k: v for k, v in made.items() if k not in absent}
@@ -134,7 +140,7 @@ def _add_register(rows: Lazy, panel: Panel, scheme: SizeScheme, absent: tuple[st
         *(nw.col(k).cast(nw.Float64).fill_null(0.0) for k in numeric if k.startswith("log_")),
         *(_level(panel, c) for c in ("sector", "region") if c not in absent),
     )
-    spare = ["independent_text", "unknown", "workers", "group_workers", "turnover_cents", "balance_cents", "founded"]
+    spare = ["unknown", "workers", "group_workers", "turnover_cents", "balance_cents", "founded"]
     spare += [c for c in ("sector", "region", "foreign_controlled") if c in absent]
     return joined.drop(*spare)
 
