@@ -5,6 +5,7 @@ from .check import CheckReport, Finding
 from .engine import Engine
 from .read import read_registers
 from .schema import TABLES, schema_markdown
+from .spark import SparkEngine
 from .tables import Registers
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "RegisterSettings",
     "Registers",
     "SimulatedInfo",
+    "SparkEngine",
     "StudySettings",
     "read_catalogue",
     "read_registers",

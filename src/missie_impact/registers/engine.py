@@ -59,7 +59,7 @@ class Engine:
         self._names = itertools.count(1)
         self._tag = f"engine_{uuid.uuid4().hex}"
         self._connection = self._open(threads, memory_limit)
-        self._close = weakref.finalize(self, _shut, self._connection, self._folder)
+        self._close: weakref.finalize[..., Any] = weakref.finalize(self, _shut, self._connection, self._folder)
 
     def _open(self, threads: int | None, memory_limit: str | None) -> Any:
         settings: dict[str, str | bool | int | float | list[str]] = {
