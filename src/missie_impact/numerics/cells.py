@@ -192,7 +192,11 @@ class Design:
 
     def assemble(self, cells: Floats, mixed: Floats, other: Floats) -> Floats:
         """Join the pieces of a crossproduct: weight per cell (C,), columns per cell (q, C), among columns (q, q)."""
-        dummies = (self.dummies.T @ (sparse.diags_array(cells) @ self.dummies)).toarray()
+        of_ones = np.repeat(cells, np.diff(self.dummies.indptr))
+        weighted = sparse.csr_array(
+            (self.dummies.data * of_ones, self.dummies.indices, self.dummies.indptr), self.dummies.shape
+        )
+        dummies = (self.dummies.T @ weighted).toarray()
         across = np.asarray(self.dummies.T @ mixed.T)
         return np.block([[dummies, across], [across.T, other]])
 

@@ -240,7 +240,9 @@ def _risk_sets(data: CoxData, coef: Floats) -> _RiskSets:
     left = at_risk[data.time] - data.fraction[:, None] * gone[data.time]
     denominator, mean = left[:, 0], left[:, 1:] / left[:, :1]
     each = data.tied_weight[data.time]
-    log_likelihood = float(data.weight[data.event] @ eta[data.event] - each @ np.log(denominator))
+    with np.errstate(invalid="ignore", divide="ignore"):  # a step too far is not a number, and refused
+        logs = np.log(denominator)
+    log_likelihood = float(data.weight[data.event] @ eta[data.event] - each @ logs)
     score = data.weight[data.event] @ data.x[data.event] - each @ mean
     second = mass * _exposure(data, each / denominator)
     information = data.x.T @ (data.x * second[:, None]) - mean.T @ (mean * each[:, None])
