@@ -268,7 +268,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--selection", choices=SELECTIONS, default="observed_history")
     parser.add_argument("--attendance", choices=ATTENDANCES, default="status_last_year")
     parser.add_argument("--spillover", type=float, default=0.0)
-    parser.add_argument("--worlds", type=int, default=120, help="national worlds, some 20 seconds each")
+    parser.add_argument("--worlds", type=int, default=150, help="national worlds, some 10 seconds each")
     parser.add_argument("--firms", type=int, default=FIRMS_NATIONAL, help="firms per world")
     parser.add_argument("--work", type=Path, default=Path("truth-work"), help="folder of the unfinished run")
     parser.add_argument("--out", type=Path, default=Path(str(files("missie_impact.validity") / "data" / "truth.csv")))
