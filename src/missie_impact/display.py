@@ -11,7 +11,8 @@ import pandas as pd
 
 SIMULATED = "Simulated registers: no figure here describes a real firm."
 NOT_COUNTS = ("year", "cohort", "seed")  # whole numbers that are names, so no thousands separator
-MAX_ROWS = 60
+MAX_ROWS = 100
+LONG_TEXT, WIDE_CELL = 30, "15em"  # longer texts get a column wide enough to read
 
 
 def number_text(value: object, *, digits: int = 4, separator: str = ",") -> str:
@@ -50,7 +51,7 @@ def html_table(
 
     Parameters
     ----------
-    frame : any table; the index is not shown, rows beyond the first 60 are counted and left out
+    frame : any table; the index is not shown, rows beyond the first 100 are counted and left out
     title : caption above the table
     notes : lines below it, such as the definition used and the counts behind it
     simulated : put the line above it that says no figure describes a real firm
@@ -110,7 +111,9 @@ def _block(table: str, notes: Sequence[str], hidden: Sequence[str], simulated: b
 
 
 def _cell(tag: str, text: str, right: bool) -> str:
-    return f'<{tag} style="text-align:{"right" if right else "left"}">{escape(text)}</{tag}>'
+    style = f"text-align:{'right' if right else 'left'}"
+    style += f";min-width:{WIDE_CELL}" if len(text) > LONG_TEXT else ""
+    return f'<{tag} style="{style}">{escape(text)}</{tag}>'
 
 
 def is_name(column: str) -> bool:
@@ -119,7 +122,7 @@ def is_name(column: str) -> bool:
 
 
 _STYLE = (
-    "body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:76rem;padding:0 1rem;color:#1a1a1a}"
+    "body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:110rem;padding:0 1rem;color:#1a1a1a}"
     "h1{font-size:1.5rem}table{border-collapse:collapse;margin:1rem 0}caption{padding:.3rem 0}"
     "th,td{padding:.3rem .6rem;border-bottom:1px solid #d5d5d5;vertical-align:top}"
     "thead th{border-bottom:2px solid #0058b8}td{font-variant-numeric:tabular-nums}"

@@ -62,8 +62,8 @@ def test_html_of_real_registers_has_no_banner(table: Table) -> None:
 
 
 def test_long_tables_are_cut_and_counted() -> None:
-    html = html_table(pd.DataFrame({"n": range(65)}))
-    assert html.count("<tr>") == 61
+    html = html_table(pd.DataFrame({"n": range(105)}))
+    assert html.count("<tr>") == 101
     assert "5 more rows" in html
 
 
@@ -90,6 +90,14 @@ def test_long_texts_become_notes_of_a_terminal_table() -> None:
     assert lines.splitlines()[2:5] == ["a    [1]", "b    short", "c    [1]"]
     assert lines.count(long) == 1 and f"[1] {long}" in lines
     assert lines.endswith("last\n")
+
+
+def test_groups_and_scales_are_put_into_words_for_readers_only() -> None:
+    table = Table(pd.DataFrame({"group": ["not_sme"], "scale": ["risk_difference_pp"], "label": ["other"]}))
+    for shown in (table.to_html(), table.to_markdown(), table.to_text()):
+        assert "not SME" in shown and "risk difference, pp" in shown and "other" in shown
+    assert table.to_records() == [{"group": "not_sme", "scale": "risk_difference_pp", "label": "other"}]
+    assert list(table.frame["group"]) == ["not_sme"]
 
 
 def test_records_are_plain_json(table: Table) -> None:

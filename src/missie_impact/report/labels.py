@@ -42,7 +42,25 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     "risk_ratio": ("risk ratio", "risicoratio"),
     "risk_difference": ("risk difference", "risicoverschil"),
     "hazard_ratio": ("hazard ratio", "hazardratio"),
-    "pp": ("percentage points", "procentpunt"),
+    "risk_difference_pp": ("risk difference, pp", "risicoverschil, %-punt"),
+    "survival_difference_1_pp": ("difference in survival after 1 year, pp", "verschil in overleving na 1 jaar, %-punt"),
+    "survival_difference_3_pp": (
+        "difference in survival after 3 years, pp",
+        "verschil in overleving na 3 jaar, %-punt",
+    ),
+    "survival_difference_5_pp": (
+        "difference in survival after 5 years, pp",
+        "verschil in overleving na 5 jaar, %-punt",
+    ),
+    "yearly_exit_probability_with_percent": ("yearly exit with mission, %", "jaarlijkse uittreding met missie, %"),
+    "yearly_exit_probability_without_percent": (
+        "yearly exit without mission, %",
+        "jaarlijkse uittreding zonder missie, %",
+    ),
+    "share_percent": ("share, %", "aandeel, %"),
+    "eur_million": ("EUR million", "mln euro"),
+    "count": ("number", "aantal"),
+    "years": ("years", "jaren"),
     # steps of a flow
     "step": ("step", "stap"),
     "rows": ("rows", "rijen"),
@@ -50,6 +68,8 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     "participants": ("participants", "deelnemers"),
     "lost_rows": ("rows lost", "rijen afgevallen"),
 }
+
+CODED = ("group", "scale")  # columns whose texts are terms themselves
 
 
 def label(term: str, language: Language = "en") -> str:

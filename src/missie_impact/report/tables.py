@@ -14,7 +14,7 @@ import pandas as pd
 
 from missie_impact.display import SIMULATED, html_page, html_table, is_name, number_text
 from missie_impact.errors import SettingsError
-from missie_impact.report.labels import Language, label
+from missie_impact.report.labels import CODED, Language, label
 
 Format = Literal["csv", "json", "html", "md", "txt"]
 
@@ -27,11 +27,12 @@ class Table:
 
     Attributes
     ----------
-    frame : the numbers, under the names of the tidy vocabulary; shown in the order of its columns
+    frame : the numbers, under the names of the tidy vocabulary; shown in the order of its columns. Terms in the columns
+        group and scale are put into words where people read them, and left as they are in CSV and JSON
     title : one line above the table
     notes : lines below it
     simulated : the table comes from simulated registers, which every rendering then says first
-    language : language of column heads; the texts inside `frame` stay as they are
+    language : language of column heads, groups and scales; other texts inside `frame` stay as they are
     """
 
     frame: pd.DataFrame
@@ -44,7 +45,7 @@ class Table:
         """Return HTML: a block for a notebook or, with ``page``, a whole page that needs no network."""
         heads = dict(zip(map(str, self.frame.columns), self._heads(), strict=True))
         title = "" if page else self.title
-        block = html_table(self.frame, title=title, notes=self.notes, simulated=self.simulated, heads=heads)
+        block = html_table(self._worded(), title=title, notes=self.notes, simulated=self.simulated, heads=heads)
         return html_page(self.title, block, language=self.language) if page else block
 
     def to_markdown(self) -> str:
@@ -93,6 +94,10 @@ class Table:
     def _heads(self) -> list[str]:
         return [label(str(column), self.language) for column in self.frame.columns]
 
+    def _worded(self) -> pd.DataFrame:
+        coded = [column for column in self.frame.columns if column in CODED]
+        return self.frame.assign(**{c: self.frame[c].map(lambda term: label(str(term), self.language)) for c in coded})
+
     def _numeric(self) -> list[bool]:
         return [pd.api.types.is_numeric_dtype(self.frame.iloc[:, i]) for i in range(self.frame.shape[1])]
 
@@ -100,7 +105,7 @@ class Table:
         separators = ["" if is_name(str(column)) else "," for column in self.frame.columns]
         return [
             [number_text(value, separator=separator) for value, separator in zip(row, separators, strict=True)]
-            for row in self.frame.itertuples(index=False, name=None)
+            for row in self._worded().itertuples(index=False, name=None)
         ]
 
     def _repr_html_(self) -> str:
