@@ -162,11 +162,8 @@ def fit_gaussian_frailty(
     Pinheiro and Bates (1995), JCGS 4, 12-35; Liu and Pierce (1994), Biometrika 81, 624-629;
     van den Berg and Drepper (2016), Econometric Reviews 35, 1075-1098, on entry; Self and Liang (1987), JASA 82.
     """
-    followed = ~data.before_entry
-    pooled = fit_binomial(
-        data.y[followed], _rows(data.design, np.flatnonzero(followed)), link=link,
-        frequency=data.frequency[followed], probability=_of_rows(data)[followed],
-    )  # fmt: skip
+    y, design, frequency, probability = followed_rows(data)
+    pooled = fit_binomial(y, design, link=link, frequency=frequency, probability=probability)
     start = _start(data, pooled, link, points)
     if start is None:
         return _at_boundary(data, pooled, points)
@@ -270,8 +267,11 @@ def _rows(design: Design, order: Codes) -> Design:
     return replace(design, cell=design.cell[order], continuous=design.continuous[:, order], offset=offset)
 
 
-def _of_rows(data: FrailtyData) -> Floats:
-    return np.repeat(data.weight, np.diff(np.append(data.starts, len(data.y))))
+def followed_rows(data: FrailtyData) -> tuple[Floats, Design, Floats, Floats]:
+    """Return outcome, design, frequency and probability weights of the rows from entry on."""
+    rows = np.flatnonzero(~data.before_entry)
+    weight = np.repeat(data.weight, np.diff(np.append(data.starts, len(data.y))))
+    return data.y[rows], _rows(data.design, rows), data.frequency[rows], weight[rows]
 
 
 def _start(data: FrailtyData, pooled: BinomialFit, link: LinkName, points: int) -> tuple[Floats, _Evaluation] | None:
