@@ -41,7 +41,8 @@ def build_panel(registers: Registers, definitions: Definitions = CBS_2024) -> Pa
     linkage = link_participants(registers, definitions, successors)
     pair_years = _pair_years(registers, definitions, successors)
     firm_trade = engine.store(_firm_trade(pair_years, definitions), "firm_trade")
-    firms = _one_row_per_firm_year(registers.firms, successors)
+    firms = _with_group_workers(_one_row_per_firm_year(registers.firms, successors))
+    firm_years = engine.store(firms, "firm_years")
     return Panel(
         registers=registers,
         definitions=definitions,
@@ -49,8 +50,8 @@ def build_panel(registers: Registers, definitions: Definitions = CBS_2024) -> Pa
         successors=successors,
         pair_years=pair_years,
         firm_trade=firm_trade,
-        firm_years=engine.store(_with_group_workers(firms), "firm_years"),
-        life=engine.store(_life(firms, successors), "life"),
+        firm_years=firm_years,
+        life=engine.store(_life(firm_years, successors), "life"),
         flow=registers.flow.then(*_flow(registers, pair_years).steps),
     )
 
@@ -106,12 +107,15 @@ def _one_row_per_firm_year(firms: Lazy, successors: Successors) -> Lazy:
     if successors.final is None:
         return firms
     own = firms.with_columns(old=nw.col("firm"))
-    ranked = successors.follow(own).with_columns(
+    followed = successors.follow(own)
+    changed = successors.final.select(firm="successor").unique()
+    ranked = followed.join(changed, on="firm", how="semi").with_columns(
         rank=nw.col("workers").fill_null(0.0) + nw.when(nw.col("old") == nw.col("firm")).then(1e12).otherwise(0.0)
     )
     best = ranked.with_columns(best=nw.col("rank").max().over("firm", "year"))
     best = best.filter(nw.col("rank") == nw.col("best")).with_columns(first=nw.col("old").min().over("firm", "year"))
-    return best.filter(nw.col("old") == nw.col("first")).drop("old", "rank", "best", "first")
+    best = best.filter(nw.col("old") == nw.col("first")).drop("rank", "best", "first")
+    return nw.concat([followed.join(changed, on="firm", how="anti"), best]).drop("old")
 
 
 def _with_group_workers(firms: Lazy) -> Lazy:

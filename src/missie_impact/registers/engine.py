@@ -15,6 +15,7 @@ import uuid
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeAlias, TypeVar
 
@@ -206,6 +207,14 @@ class Engine:
         for part in parts[1:]:
             narrow(part).to_native().insert_into(table)
         return _lazy(self._connection.table(table))
+
+    def forget(self, *stored: Lazy) -> None:
+        """Let go of tables that `store` made and that no plan needs any more."""
+        for lazy in stored:
+            self._run("letting go of a table", partial(self._forget, lazy))
+
+    def _forget(self, lazy: Lazy) -> None:
+        self._connection.execute(f'DROP TABLE IF EXISTS "{lazy.to_native().alias}"')
 
     def collect(self, lazy: Lazy, sort_by: Sequence[str] = ()) -> pd.DataFrame:
         """Bring a table out of the engine.

@@ -57,6 +57,9 @@ class SparkEngine(Engine):
         self._stored.append(frame)
         return _lazy(frame)
 
+    def _forget(self, lazy: Lazy) -> None:
+        lazy.to_native().unpersist()
+
     def collect(self, lazy: Lazy, sort_by: Sequence[str] = ()) -> pd.DataFrame:
         """Bring a table out, sorted; see `Engine.collect`."""
         return self._run("running a plan", lambda: self._leave(lazy, sort_by))

@@ -102,6 +102,10 @@ def add_country_group(rows: Lazy, panel: Panel) -> Lazy:
     return rows.join(groups, on=["market", "year"], how="left").with_columns(country_group=named).drop("oecd", "dac")
 
 
+def _zero_one(condition: nw.Expr) -> nw.Expr:
+    return nw.when(condition).then(1).otherwise(0).cast(nw.Int8)
+
+
 def _log1p_eur(cents: str) -> nw.Expr:
     return (nw.col(cents).fill_null(0).cast(nw.Float64) / 100.0 + 1.0).log()
 
@@ -130,9 +134,9 @@ def _add_register(rows: Lazy, panel: Panel, scheme: SizeScheme, absent: tuple[st
         "log_workers": persons.log(),
         "log_productivity": ((nw.col("turnover_cents").cast(nw.Float64) / 100.0).clip(1.0) / persons).log(),
         "log_age": ((nw.col("year") - nw.col("founded")).clip(1).cast(nw.Float64)).log(),
-        "foreign_controlled": nw.when(nw.col("foreign_controlled").fill_null(False)).then(1).otherwise(0),
-        "independent": nw.when(nw.col("size_cbs_independent") == "sme").then(1).otherwise(0),
-        "not_in_register": nw.when(unknown).then(1).otherwise(0),
+        "foreign_controlled": _zero_one(nw.col("foreign_controlled").fill_null(False)),
+        "independent": _zero_one(nw.col("size_cbs_independent") == "sme"),
+        "not_in_register": _zero_one(unknown),
     }
     numeric = {k: v for k, v in made.items() if k not in absent}
     joined = joined.with_columns(unknown=unknown).with_columns(**numeric)
@@ -193,10 +197,7 @@ def _add_support(rows: Lazy, panel: Panel) -> Lazy:
     )
     joined = rows.join(first, on="firm", how="left")
     return joined.with_columns(
-        *(
-            nw.when((nw.col(name) < nw.col("year")).fill_null(False)).then(1).otherwise(0).cast(nw.Int64).alias(name)
-            for name in PRIOR_SUPPORT
-        )
+        *(_zero_one((nw.col(name) < nw.col("year")).fill_null(False)).alias(name) for name in PRIOR_SUPPORT)
     )
 
 

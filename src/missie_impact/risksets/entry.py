@@ -59,6 +59,7 @@ def entry_risk_set(
     rows, absent = complete_firm_rows(kept, panel, definitions.size_entry, years)
     rows = add_country_group(add_pair_covariates(rows, panel, years, definitions.entry_flow), panel)
     stored = panel.engine.store(rows, f"entry_{outcome}")
+    panel.engine.forget(drawn, candidates)
     return RiskSet(
         rows=stored,
         engine=panel.engine,

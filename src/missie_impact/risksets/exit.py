@@ -84,7 +84,7 @@ def _trials(panel: Panel, start_from: StartFrom) -> RiskSet:
     trials.require_participants(panel)
     definitions, start = panel.definitions, START[start_from]
     years = trials.usable_years(panel, before=definitions.window, after=start - 1 + definitions.gap_years)
-    rows = panel.engine.store(exit_rows(panel), "exit_rows")
+    rows = exit_rows(panel)
     base = panel.engine.store(_candidates(panel, rows, years, start), f"exit_candidates_{start}")
     rules = _rules(panel)
     steps = trials.attrition(panel, base, f"structural at t-1, host markets, {years.first}-{years.last}", rules)
@@ -92,11 +92,12 @@ def _trials(panel: Panel, start_from: StartFrom) -> RiskSet:
     complete, absent = complete_firm_rows(kept, panel, definitions.size_exit, years)
     complete = add_country_group(add_pair_covariates(complete, panel, years, definitions.exit_flow), panel)
     complete = panel.engine.store(complete, f"exit_pairs_{start}")
-    stored = panel.engine.store(_follow(panel, complete, rows, start), f"exit_trials_{start}")
-    n_rows = panel.engine.count(stored)
+    panel.engine.forget(base)
+    followed = panel.engine.store(_follow(panel, complete, rows, start), f"exit_trials_{start}")
+    n_rows = panel.engine.count(followed)
     last = FlowStep(f"years at risk from {start_from} to t+{definitions.exit_horizon}", n_rows, steps[-1].firms, None)
     return RiskSet(
-        rows=stored,
+        rows=followed.join(complete.drop("spell"), on=[*PAIR, "year"], how="inner"),  # controls once per trial
         engine=panel.engine,
         roles=Roles(
             "outcome", "treated", "firm", "market", "year", "mission", duration="duration", start="start", cause="cause"
@@ -143,10 +144,12 @@ def _rules(panel: Panel) -> list[Rule]:
 
 
 def _follow(panel: Panel, pairs: Lazy, rows: Lazy, start: int) -> Lazy:
-    """Join each trial to the years at risk of the same spell."""
+    """Join each trial to the years at risk of the same spell: keys, year of follow-up and what happened."""
     at_risk = rows.select(*PAIR, "spell", last_active=nw.col("year"), exit_year="exit_year", cause="cause")
-    joined = pairs.join(at_risk, on=[*PAIR, "spell"], how="inner").with_columns(
-        follow_up=nw.col("last_active") + 1 - nw.col("year")
+    joined = (
+        pairs.select(*PAIR, "year", "spell")
+        .join(at_risk, on=[*PAIR, "spell"], how="inner")
+        .with_columns(follow_up=nw.col("last_active") + 1 - nw.col("year"))
     )
     horizon = panel.definitions.exit_horizon
     followed = joined.filter(nw.col("follow_up").is_between(start, horizon)).drop("last_active", "spell")

@@ -49,6 +49,7 @@ def increase_risk_set(panel: Panel, *, treatment: Literal["mission", "support"] 
     rows, absent = complete_firm_rows(_with_path(kept, panel), panel, definitions.size_indicator, years)
     rows = add_country_group(add_pair_covariates(rows, panel, years, "export"), panel)
     stored = panel.engine.store(rows, f"increase_{treatment}")
+    panel.engine.forget(pairs)
     return RiskSet(
         rows=stored,
         engine=panel.engine,

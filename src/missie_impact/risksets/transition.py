@@ -53,6 +53,7 @@ def transition_risk_set(panel: Panel, *, level: Literal["firm", "market"] | None
     if level == "market":
         rows = add_country_group(add_pair_covariates(rows, panel, years, "export"), panel)
     stored = panel.engine.store(rows, f"transition_{level}")
+    panel.engine.forget(candidates)
     return RiskSet(
         rows=stored,
         engine=panel.engine,

@@ -68,7 +68,7 @@ def hosts(panel: Panel, years: TrialYears) -> Lazy:
 def flag(frame: Lazy, other: Lazy, on: Sequence[str], name: str) -> Lazy:
     """Add 1 where the key is in the other table, else 0."""
     marked = other.select(*on).unique().with_columns(nw.lit(1).alias(name))
-    return frame.join(marked, on=list(on), how="left").with_columns(nw.col(name).fill_null(0).cast(nw.Int64))
+    return frame.join(marked, on=list(on), how="left").with_columns(nw.col(name).fill_null(0).cast(nw.Int8))
 
 
 def with_treatment(frame: Lazy, panel: Panel, unit: Sequence[str]) -> Lazy:
