@@ -207,6 +207,6 @@ def _check(data: FrailtyData) -> None:
     if most > MOST_EVENTS or several:
         raise SettingsError(
             f"the closed form takes at most {MOST_EVENTS} events per cluster and one per row, found {most} in one "
-            f"cluster and {several} rows that stand for several: use the normal effect, or clusters of pairs instead of "
-            "firms."
+            f"cluster and {several} rows that stand for several: use the normal effect, or clusters of pairs "
+            "instead of firms."
         )
