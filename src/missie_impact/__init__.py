@@ -1,7 +1,7 @@
 """What trade promotion brings about, from register files to published tables."""
 
 from missie_impact.definitions import CBS_2024, DEFAULT_CONTROLS, Definitions
-from missie_impact.effects import Effect, market_entry, market_exit, structural_transition
+from missie_impact.effects import Effect, FitOptions, market_entry, market_exit, structural_transition
 from missie_impact.errors import MissieError
 from missie_impact.indicator import BudgetIndicator, budget_indicator
 from missie_impact.panel import Panel, build_panel
@@ -15,6 +15,7 @@ from missie_impact.risksets import (
     increase_risk_set,
     transition_risk_set,
 )
+from missie_impact.simulation.assembly import RegisterOptions
 from missie_impact.simulation.registers import simulate_registers
 from missie_impact.study import Replication, replicate
 
@@ -27,8 +28,10 @@ __all__ = [
     "Definitions",
     "Effect",
     "Engine",
+    "FitOptions",
     "MissieError",
     "Panel",
+    "RegisterOptions",
     "RegisterSettings",
     "Registers",
     "Replication",

@@ -247,7 +247,7 @@ def test_goods_exports_are_the_same_whatever_else_flows() -> None:
 
 def test_published_indicator_is_refused_below_national_scale() -> None:
     with pytest.raises(SettingsError, match="published counts are national"):
-        simulate_registers(firms=1500, options=RegisterOptions(calibrate_r6=True))
+        simulate_registers(firms=1500, calibrate_r6=True)
     with pytest.raises(SettingsError, match="flows"):
         simulate_registers(firms=1500, flows="goods")  # type: ignore[arg-type]
 

@@ -83,7 +83,7 @@ def _widest_direction(
 ) -> Floats:
     continuous = sparse.csr_array(design.continuous[:, chosen].T / scale[design.n_dummies :])
     rows = sparse.hstack([design.dummies[design.cell[chosen]], continuous], format="csr")
-    constraint = sparse.diags_array(-sign[chosen]) @ rows
+    constraint = rows.multiply(-sign[chosen][:, None]).tocsr()
     result = optimize.linprog(objective, A_ub=constraint, b_ub=np.zeros(len(chosen)), bounds=(-1, 1), method="highs")
     if not result.success:
         raise ConvergenceError("the linear programme that looks for separation did not settle; rescale the columns.")

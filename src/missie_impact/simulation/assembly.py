@@ -34,7 +34,6 @@ from missie_impact.simulation.keys import Bools, Floats, Ints
 from missie_impact.simulation.links import ChamberNumbers, draw_numbers, link_table, link_valid
 from missie_impact.simulation.markets import popularity
 from missie_impact.simulation.other_traders import add_other_trade, other_firms
-from missie_impact.simulation.parameters import Attendance, Selection
 from missie_impact.simulation.worlds import World
 
 COHORTS = (2020, 2021)
@@ -48,19 +47,10 @@ class RegisterOptions:
 
     Attributes
     ----------
-    selection : what participation depends on: ``observed_history``, ``fixed_level`` or ``unobserved``
-    attendance : ``status_last_year``, or ``still_trading``
-    spillover : share of a mission's effects that also reaches the firm's other markets
-    calibrate_r6 : make the published budget indicator come out; None: only for the default seed and settings at
-        national scale, and only there is True allowed to be met
     identity : rates of identity changes
     support : rates of the other instruments
     """
 
-    selection: Selection = "observed_history"
-    attendance: Attendance = "status_last_year"
-    spillover: float = 0.0
-    calibrate_r6: bool | None = None
     identity: IdentityRates = field(default_factory=IdentityRates)
     support: SupportRates = field(default_factory=SupportRates)
 

@@ -25,7 +25,7 @@ from missie_impact.simulation.delivery import (
     stage_tables,
     write_delivery,
 )
-from missie_impact.simulation.parameters import FIRMS_NATIONAL, SimulationSettings, Truth
+from missie_impact.simulation.parameters import FIRMS_NATIONAL, Attendance, Selection, SimulationSettings, Truth
 from missie_impact.simulation.worlds import draw_world
 
 DEFAULT_SEED = 2026
@@ -38,7 +38,11 @@ def simulate_registers(
     firms: int = FIRMS_NATIONAL,
     years: tuple[int, int] = (2004, 2024),
     truth: Truth = "cbs_2024",
+    selection: Selection = "observed_history",
+    attendance: Attendance = "status_last_year",
+    spillover: float = 0.0,
     flows: Flows = "exporters",
+    calibrate_r6: bool | None = None,
     options: RegisterOptions | None = None,
     progress: bool | None = None,
 ) -> Registers:
@@ -56,8 +60,12 @@ def simulate_registers(
         pair is active in either direction and kind exactly when it exports goods; ``goods_exports``: nothing else;
         ``all``: also traders that export no goods, firms of their own that never get support (exporters of
         services among them add to the exporters)
-    options : selection, attendance and spill-over of the missions, whether the published budget indicator (R6) is
-        met, rates of identity changes and of other instruments
+    selection : what participation depends on: ``observed_history``, ``fixed_level`` or ``unobserved``
+    attendance : who of those that would go attends: by ``status_last_year``, or only pairs ``still_trading``
+    spillover : share of a mission's effects that also reaches the firm's other markets
+    calibrate_r6 : make the published budget indicator come out; None: only for the default seed and settings at
+        national scale, and only there is True allowed
+    options : rates of identity changes and of other instruments
     progress : progress bars on standard error; None shows them on a terminal only
 
     Returns
@@ -84,11 +92,11 @@ def simulate_registers(
         first_year=years[0],
         last_year=years[1],
         truth=truth,
-        selection=options.selection,
-        attendance=options.attendance,
-        spillover=options.spillover,
+        selection=selection,
+        attendance=attendance,
+        spillover=spillover,
     )
-    calibrate = _calibrates(world, options)
+    calibrate = _calibrates(world, calibrate_r6)
     settings = _all_settings(world, options, flows, calibrate)
     folder = None if out is None else Path(out)
     if folder is not None:
@@ -104,18 +112,18 @@ def simulate_registers(
     return read_registers(folder / STUDY)
 
 
-def _calibrates(world: SimulationSettings, options: RegisterOptions) -> bool:
+def _calibrates(world: SimulationSettings, wanted: bool | None) -> bool:
     """Tell whether the published indicator is to be met."""
     default = world == SimulationSettings(seed=DEFAULT_SEED)
-    if options.calibrate_r6 is None:
+    if wanted is None:
         return default
     national = world.firms == FIRMS_NATIONAL and world.first_year < COHORTS[0] and world.last_year >= COHORTS[-1] + 3
-    if options.calibrate_r6 and not national:
+    if wanted and not national:
         raise SettingsError(
             f"`calibrate_r6`: expected {FIRMS_NATIONAL} firms and years that hold {COHORTS[0] - 1}-{COHORTS[-1] + 3}, "
             f"found {world.firms} firms and {world.first_year}-{world.last_year}: the published counts are national."
         )
-    return options.calibrate_r6
+    return wanted
 
 
 def _all_settings(world: SimulationSettings, options: RegisterOptions, flows: Flows, calibrate: bool) -> dict[str, Any]:
