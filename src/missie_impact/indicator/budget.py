@@ -68,15 +68,16 @@ def budget_indicator(
     scheme = _grouping(by, panel.definitions)
     years = tuple(sorted({int(cohort) for cohort in cohorts}))
     _refuse_unseen_years(panel, years)
-    supports = _supports(panel, years, instruments)
-    pairs = panel.collect(_pairs_with_growth(panel, supports, years, by, scheme), sort_by=PAIR)
-    if pairs.empty:
+    membership = panel.collect(_supports(panel, years, instruments), sort_by=[*PAIR, "instrument"])
+    if membership.empty:
         raise NoParticipantError(
             f"budget indicator: expected linked supported firms in the cohorts {list(years)}, found none in "
             f"{len(panel.linkage.report)} rows of the link report. See panel.linkage.report and panel.linkage.flow."
         )
+    # A few thousand pairs, taken in once, instead of found again at each of the joins below.
+    supported = panel.engine.take(membership[PAIR].drop_duplicates())
+    pairs = panel.collect(_pairs_with_growth(panel, supported, years, by, scheme), sort_by=PAIR)
     pairs = add_increase(pairs, panel.definitions)
-    membership = panel.collect(supports, sort_by=[*PAIR, "instrument"])
     name = by if scheme is None else f"size ({scheme})"
     return BudgetIndicator(
         rows=indicator_rows(pairs, membership, years, per_instrument=per is not None, by=by is not None),
@@ -131,10 +132,9 @@ def _supports(panel: Panel, cohorts: tuple[int, ...], instruments: Sequence[str]
 
 
 def _pairs_with_growth(
-    panel: Panel, supports: Lazy, cohorts: tuple[int, ...], by: str | None, scheme: SizeScheme | None
+    panel: Panel, pairs: Lazy, cohorts: tuple[int, ...], by: str | None, scheme: SizeScheme | None
 ) -> Lazy:
     """One row per supported pair and cohort: base_cents, later_cents (sum), best_cents (largest year), group, ended."""
-    pairs = supports.select(*PAIR).unique()
     definitions = panel.definitions
     first, last = cohorts[0] + min(base_years(definitions)), cohorts[-1] + definitions.indicator_horizon
     year, exports = nw.col("year"), nw.col("exports_cents")
