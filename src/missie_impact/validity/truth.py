@@ -186,7 +186,8 @@ def truth_table(settings_key: str, batches: Sequence[Mapping[str, Floats]]) -> p
             error = float("nan")
             if without_one:
                 left_out = np.array([found[estimand] for found in without_one])
-                error = float(np.sqrt((n - 1) / n * ((left_out - left_out.mean()) ** 2).sum()))
+                with np.errstate(invalid="ignore"):  # an infinite ratio has no error
+                    error = float(np.sqrt((n - 1) / n * ((left_out - left_out.mean()) ** 2).sum()))
             model = "cloglog, year dummies" if estimand == "hr_marginal_att" else "none"
             scale = SCALES.get(estimand, "probability")
             effective = float(total[0] ** 2 / total[1]) if total[1] else 0.0
