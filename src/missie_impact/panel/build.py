@@ -143,7 +143,6 @@ def _life(firms: Lazy, successors: Successors) -> Lazy:
 def _flow(registers: Registers, pair_years: Lazy) -> Flow:
     return Flow(
         (
-            FlowStep("trade rows", *count_units(registers.engine, registers.trade)),
             FlowStep(
                 "firm x market x years with trade",
                 *count_units(registers.engine, pair_years),

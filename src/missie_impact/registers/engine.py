@@ -74,6 +74,7 @@ class Engine:
             settings["memory_limit"] = memory_limit
         try:
             connection = duckdb.connect(":memory:", config=settings)
+            connection.execute("SET enable_progress_bar = false")  # it would write to standard output
             connection.execute(f"CREATE TABLE {self._tag} (x INTEGER)")
         except duckdb.Error as error:
             message = f"The engine does not start with threads={threads!r}, memory_limit={memory_limit!r}"

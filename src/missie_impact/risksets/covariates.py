@@ -9,7 +9,9 @@ from __future__ import annotations
 import narwhals as nw
 
 from missie_impact.definitions import INSTRUMENTS, PRIOR_SUPPORT, SizeScheme
+from missie_impact.definitions import Flow as TradeFlow
 from missie_impact.panel import Panel
+from missie_impact.panel.activity import is_active
 from missie_impact.panel.size import size_class
 from missie_impact.registers.engine import Lazy
 from missie_impact.risksets import trials
@@ -47,35 +49,49 @@ def complete_firm_rows(
     return rows, absent
 
 
-def add_pair_covariates(rows: Lazy, panel: Panel, years: TrialYears | None, flow: str) -> Lazy:
+def add_pair_covariates(rows: Lazy, panel: Panel, years: TrialYears | None, flow: TradeFlow) -> Lazy:
     """Add the pair's controls at t-1: exports, growth, pattern, trade with the host's neighbours, market and year.
 
     Without trial years there are no hosts, and trade with their neighbours is left out.
     """
-    floor = round(panel.definitions.min_value_eur * 100)
-    exports, imports = nw.col("exports_cents"), nw.col("imports_cents")
-    active = {"export": exports > floor, "import": imports > floor, "either": (exports > floor) | (imports > floor)}
+    rows = _add_pair_history(rows, panel, flow)
+    if years is None:
+        return rows
+    return trials.flag(rows, neighbours_traded(panel, years, rows), ["firm", "market", "year"], "neighbour_trade")
+
+
+def _add_pair_history(rows: Lazy, panel: Panel, flow: TradeFlow) -> Lazy:
+    """Add log_pair_exports, pair_growth, pair_pattern and market_year, from one join on the pair."""
+    key = ["firm", "market", "year"]
+    exports = nw.col("exports_cents")
     history = panel.pair_years.select(
         "firm",
         "market",
-        nw.col("year").cast(nw.Int64),
-        nw.when(exports > 0).then(exports).otherwise(0).alias("value"),
-        nw.when(active[flow]).then(nw.lit("1")).otherwise(nw.lit("0")).alias("active"),
+        traded=nw.col("year").cast(nw.Int64),
+        value=nw.when(exports > 0).then(exports).otherwise(0),
+        active=_zero_one(is_active(panel.definitions, flow)),
     )
-    for k in range(1, LOOK_BACK + 1):
-        lagged = history.select(
-            "firm", "market", nw.col("year") + k, nw.col("value").alias(f"v{k}"), nw.col("active").alias(f"a{k}")
+    recent = rows.select(*key).join(history, on=["firm", "market"], how="inner")
+    recent = recent.with_columns(back=nw.col("year") - nw.col("traded")).filter(nw.col("back").is_between(1, LOOK_BACK))
+    years_back = range(1, LOOK_BACK + 1)
+    summed = recent.group_by(*key).agg(
+        *(nw.when(nw.col("back") == k).then(nw.col("value")).max().cast(nw.Int64).alias(f"v{k}") for k in (1, 3)),
+        *(nw.when(nw.col("back") == k).then(nw.col("active")).max().cast(nw.Int8).alias(f"a{k}") for k in years_back),
+    )
+    digits = [
+        nw.when((nw.col(f"a{k}") == 1).fill_null(False)).then(nw.lit("1")).otherwise(nw.lit("0"))
+        for k in reversed(years_back)
+    ]
+    return (
+        rows.join(summed, on=key, how="left")
+        .with_columns(
+            log_pair_exports=_log1p_eur("v1"),
+            pair_growth=(_log1p_eur("v1") - _log1p_eur("v3")).clip(-3.0, 3.0),
+            pair_pattern=nw.concat_str(digits),
+            market_year=nw.concat_str([nw.col("market"), nw.lit(" "), nw.col("year").cast(nw.String)]),
         )
-        rows = rows.join(lagged, on=["firm", "market", "year"], how="left")
-    rows = rows.with_columns(
-        log_pair_exports=_log1p_eur("v1"),
-        pair_growth=(_log1p_eur("v1") - _log1p_eur("v3")).clip(-3.0, 3.0),
-        pair_pattern=nw.concat_str([nw.col(f"a{k}").fill_null("0") for k in range(LOOK_BACK, 0, -1)]),
-        market_year=nw.concat_str([nw.col("market"), nw.lit(" "), nw.col("year").cast(nw.String)]),
-    ).drop(*(f"{c}{k}" for c in "va" for k in range(1, LOOK_BACK + 1)))
-    if years is None:
-        return rows
-    return trials.flag(rows, neighbours_traded(panel, years), ["firm", "market", "year"], "neighbour_trade")
+        .drop("v1", "v3", *(f"a{k}" for k in years_back))
+    )
 
 
 def add_country_group(rows: Lazy, panel: Panel) -> Lazy:
@@ -210,14 +226,15 @@ def _add_host_trade(rows: Lazy, panel: Panel, years: TrialYears) -> Lazy:
     )
     here = exports.join(calendar, on=["market", "year"], how="inner")
     rows = trials.flag(rows, here, ["firm", "year"], "host_trade")
-    return trials.flag(rows, neighbours_traded(panel, years), ["firm", "year"], "host_neighbour_trade")
+    return trials.flag(rows, neighbours_traded(panel, years, rows), ["firm", "year"], "host_neighbour_trade")
 
 
-def neighbours_traded(panel: Panel, years: TrialYears) -> Lazy:
-    """Return firm, market, year: the firm exports at t-1 to a neighbour of a market that hosts a mission in t."""
+def neighbours_traded(panel: Panel, years: TrialYears, rows: Lazy) -> Lazy:
+    """Return firm, market, year: a firm of the rows exports at t-1 to a neighbour of a market that hosts in t."""
     floor = round(panel.definitions.min_value_eur * 100)
     around = trials.hosts(panel, years).join(panel.registers.neighbours, on="market", how="inner")
     exports = panel.pair_years.filter(nw.col("exports_cents") > floor).select(
         "firm", nw.col("market").alias("neighbour"), nw.col("year").cast(nw.Int64) + 1
     )
-    return exports.join(around, on=["neighbour", "year"], how="inner").select("firm", "market", "year").unique()
+    wanted = exports.join(rows.select("firm", "year").unique(), on=["firm", "year"], how="semi")
+    return wanted.join(around, on=["neighbour", "year"], how="inner").select("firm", "market", "year")
