@@ -1,0 +1,59 @@
+"""The main job on a small draw: files are written, read back and set beside the published figures."""
+
+import json
+
+import pytest
+
+from missie_impact.cli import main
+
+FIRMS = 6000
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("study")
+    assert main(["study", "--firms", str(FIRMS), "--seed", "3", "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def records(folder):
+    return json.loads((folder / "replication.json").read_text("utf-8"))
+
+
+def test_every_published_row_is_there_with_a_number_or_a_reason(records):
+    assert {"R1", "R2", "R3", "R6", "R2.naive", "R3.naive", "R3.from_t", "R3.from_t+2"} <= {r["id"] for r in records}
+    assert [r for r in records if r["estimate"] is None and not r["reason"]] == []
+    assert len([r for r in records if r["id"] == "R1"]) == 12
+
+
+def test_everything_says_that_it_is_simulated(folder, records):
+    assert all(r["simulated"] for r in records)
+    assert "Simulated registers" in (folder / "replication.html").read_text("utf-8")
+    assert json.loads((folder / "provenance.json").read_text("utf-8"))["simulated"] is True
+
+
+def test_the_stored_truth_stands_beside_the_published_value(records):
+    truth = {(r["group"], r["scale"]): r["truth"] for r in records if r["id"] == "R2"}
+    assert truth["all", "odds_ratio"] == pytest.approx(1.6, abs=0.05)
+    exits = next(r for r in records if r["id"] == "R3")
+    assert exits["truth"] == pytest.approx(0.5, abs=0.03)
+
+
+def test_intervals_stand_around_their_estimate(records):
+    with_interval = [r for r in records if r["conf_low"] is not None]
+    assert all(r["conf_low"] <= r["estimate"] <= r["conf_high"] for r in with_interval)
+    for r in with_interval:
+        if r["truth"] is not None:
+            assert r["holds_truth"] == (r["conf_low"] <= r["truth"] <= r["conf_high"])
+
+
+def test_the_indicator_is_a_description(records):
+    indicator = [r for r in records if r["id"].startswith("R6")]
+    assert all(r["conf_low"] is None and r["truth"] is None for r in indicator)
+    assert all("goal attainment" in r["definition"] for r in indicator)
+
+
+def test_registers_are_written_once_and_read_back(folder):
+    assert (folder / "registers" / "study.toml").exists()
+    assert (folder / "registers" / "trade.parquet").exists()
