@@ -1,0 +1,221 @@
+"""Do the intervals hold the truth? Bias and coverage over many simulated registers, one line per estimator and regime.
+
+Run as ``python -m missie_impact.validity.coverage --out DIR``. Each register is a line in a journal in DIR, so that a
+run that was interrupted goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import special
+
+from missie_impact.effects import Effect, market_entry, market_exit, structural_transition
+from missie_impact.errors import MissieError
+from missie_impact.panel import Panel, build_panel
+from missie_impact.risksets import entry_risk_set, exit_risk_set, transition_risk_set
+from missie_impact.simulation.parameters import Attendance, Selection, SimulationSettings, Truth
+from missie_impact.simulation.registers import simulate_registers
+from missie_impact.validity.truth import stored_truth
+
+FIRST_SEED = 500_000  # apart from the seeds of the stored truth and of the study
+BIAS_SHARE = 0.03  # of the effect, statistics of acceptance
+NEAR_COVERAGE = (0.935, 0.965)
+
+
+@dataclass(frozen=True, slots=True)
+class Regime:
+    """How participation comes about in a set of registers."""
+
+    name: str
+    truth: Truth = "cbs_2024"
+    selection: Selection = "observed_history"
+    attendance: Attendance = "status_last_year"
+
+    def truth_key(self) -> str:
+        """Return the key under which the truth of these settings is stored."""
+        settings = SimulationSettings(truth=self.truth, selection=self.selection, attendance=self.attendance)
+        return settings.truth_key()
+
+
+REGIMES = (
+    Regime("observed_history"),
+    Regime("no_effect", truth="none"),
+    Regime("still_trading, no effect", truth="none", attendance="still_trading"),
+    Regime("unobserved", selection="unobserved"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimator:
+    """An estimate of the study, with the name of its truth."""
+
+    name: str
+    estimand: str
+    population: str
+    scale: str
+    estimate: Callable[[Panel], Effect]
+
+
+ESTIMATORS = (
+    Estimator(
+        "transition, regression", "or_marginal_att", "transition", "odds_ratio",
+        lambda panel: structural_transition(transition_risk_set(panel), cluster="firm"),
+    ),
+    Estimator(
+        "transition, naive", "or_marginal_att", "transition", "odds_ratio",
+        lambda panel: structural_transition(transition_risk_set(panel), controls=(), cluster="firm"),
+    ),
+    Estimator(
+        "exit, cloglog", "hr_marginal_att", "exit", "hazard_ratio",
+        lambda panel: market_exit(exit_risk_set(panel), cluster="firm"),
+    ),
+    Estimator(
+        "entry, regression", "rd_att", "entry", "risk_difference",
+        lambda panel: market_entry(entry_risk_set(panel), cluster="firm"),
+    ),
+    Estimator(
+        "fdi, regression", "rd_att", "fdi", "risk_difference",
+        lambda panel: market_entry(entry_risk_set(panel, outcome="fdi"), cluster="firm"),
+    ),
+)  # fmt: skip
+
+
+def estimate_once(regime: Regime, seed: int, firms: int) -> dict[str, list[float]]:
+    """Draw registers once and estimate: estimator -> estimate, conf_low, conf_high (NaN where it fails)."""
+    found: dict[str, list[float]] = {}
+    with simulate_registers(
+        seed,
+        firms=firms,
+        truth=regime.truth,
+        selection=regime.selection,
+        attendance=regime.attendance,
+        progress=False,
+    ) as registers:
+        panel = build_panel(registers)
+        for estimator in ESTIMATORS:
+            try:
+                effect = estimator.estimate(panel).effect(estimator.scale)
+                found[estimator.name] = [effect.estimate, effect.conf_low, effect.conf_high]
+            except MissieError:
+                found[estimator.name] = [math.nan] * 3
+    return found
+
+
+def coverage_table(regime: str, truth: pd.DataFrame, draws: Iterable[Mapping[str, Sequence[float]]]) -> pd.DataFrame:
+    """Sum draws up: one row per estimator, judged by the acceptance rule.
+
+    Parameters
+    ----------
+    regime : name of the regime
+    truth : rows of :func:`missie_impact.validity.truth.stored_truth`
+    draws : results of :func:`estimate_once`
+
+    Returns
+    -------
+    DataFrame
+        regime, estimator, estimand, truth, draws (with an estimate), failed, mean (ratios: of logs), bias (ratios: of
+        the log), bias_error (Monte Carlo), coverage, coverage_low, coverage_high (exact binomial, 99.9%), unbiased,
+        covers. ``unbiased``: the bias is below 3 per cent of the effect plus two Monte-Carlo errors. ``covers``: 0.95
+        lies in the binomial interval, or the coverage in 93.5 to 96.5 per cent.
+    """
+    listed = list(draws)
+    rows = []
+    for estimator in ESTIMATORS:
+        wanted = truth[
+            (truth["estimand"] == estimator.estimand)
+            & (truth["population"] == estimator.population)
+            & (truth["group"] == "all")
+        ]["value"]
+        values = np.array([draw[estimator.name] for draw in listed], dtype=np.float64).reshape(-1, 3)
+        name = {"regime": regime, "estimator": estimator.name, "estimand": estimator.estimand}
+        target = float(wanted.iloc[0]) if len(wanted) else math.nan
+        rows.append(name | _summary(values, target, ratio=estimator.scale.endswith("ratio")))
+    return pd.DataFrame(rows)
+
+
+def _summary(values: np.ndarray[Any, Any], truth: float, *, ratio: bool) -> dict[str, Any]:
+    kept = values[np.isfinite(values).all(axis=1)]
+    n = len(kept)
+    shown, target = (np.log(kept), math.log(truth)) if ratio else (kept, truth)
+    bias = float(shown[:, 0].mean() - target) if n else math.nan
+    error = float(shown[:, 0].std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
+    hits = int(((kept[:, 1] <= truth) & (truth <= kept[:, 2])).sum())
+    low, high = exact_interval(hits, n)
+    share = hits / n if n else math.nan
+    near = NEAR_COVERAGE[0] <= share <= NEAR_COVERAGE[1]
+    return {
+        "truth": truth,
+        "draws": n,
+        "failed": len(values) - n,
+        "mean": bias + target,
+        "bias": bias,
+        "bias_error": error,
+        "coverage": share,
+        "coverage_low": low,
+        "coverage_high": high,
+        "unbiased": bool(abs(bias) <= BIAS_SHARE * abs(target) + 2 * error),
+        "covers": bool(near or low <= 0.95 <= high),
+    }
+
+
+def exact_interval(hits: int, n: int, level: float = 0.999) -> tuple[float, float]:
+    """Return the exact (Clopper-Pearson) interval of a share."""
+    if n == 0:
+        return math.nan, math.nan
+    tail = (1 - level) / 2
+    low = float(special.betaincinv(hits, n - hits + 1, tail)) if hits else 0.0
+    high = float(special.betaincinv(hits + 1, n - hits, 1 - tail)) if hits < n else 1.0
+    return low, high
+
+
+def run(out: Path, regime: Regime, draws: int, firms: int, *, progress: bool | None = None) -> pd.DataFrame:
+    """Draw, or read from the journal, as many registers as asked for, and sum them up."""
+    from tqdm import tqdm
+
+    out.mkdir(parents=True, exist_ok=True)
+    journal = out / f"{regime.truth_key()}-{firms}.jsonl"
+    done = _read(journal)
+    todo = [seed for seed in range(FIRST_SEED, FIRST_SEED + draws) if seed not in done]
+    hide = None if progress is None else not progress
+    for seed in tqdm(todo, desc=regime.name, unit="register", disable=hide, file=sys.stderr):
+        done[seed] = estimate_once(regime, seed, firms)
+        with journal.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps({"seed": seed, "found": done[seed]}) + "\n")
+    wanted = [done[seed] for seed in range(FIRST_SEED, FIRST_SEED + draws)]
+    return coverage_table(regime.name, stored_truth(regime.truth_key()), wanted)
+
+
+def _read(journal: Path) -> dict[int, dict[str, list[float]]]:
+    if not journal.exists():
+        return {}
+    lines = [line for line in journal.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+    return {record["seed"]: record["found"] for record in map(json.loads, lines)}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the validation and write ``coverage.csv``."""
+    parser = argparse.ArgumentParser(prog="python -m missie_impact.validity.coverage", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the journals and coverage.csv")
+    parser.add_argument("--draws", type=int, default=200, help="registers per regime")
+    parser.add_argument("--firms", type=int, default=40_000, help="firms per register")
+    parser.add_argument("--regime", choices=[regime.name for regime in REGIMES], help="one regime only")
+    asked = parser.parse_args(arguments)
+    chosen = [regime for regime in REGIMES if asked.regime in (None, regime.name)]
+    table = pd.concat([run(asked.out, regime, asked.draws, asked.firms) for regime in chosen], ignore_index=True)
+    table.to_csv(asked.out / "coverage.csv", index=False)
+    sys.stdout.write("Simulated registers.\n" + table.to_string(index=False) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

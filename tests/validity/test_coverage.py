@@ -1,0 +1,64 @@
+"""Bias and coverage: the acceptance rule by hand, and a short run of the long validation."""
+
+import math
+
+import pandas as pd
+import pytest
+from scipy.stats import binom
+
+from missie_impact.validity.coverage import ESTIMATORS, REGIMES, coverage_table, exact_interval, run
+
+
+def truths(value):
+    return pd.DataFrame(
+        [
+            {"estimand": e.estimand, "population": e.population, "group": "all", "value": value}
+            for e in {(x.estimand, x.population): x for x in ESTIMATORS}.values()
+        ]
+    )
+
+
+def draws(estimate, low, high, n):
+    return [{e.name: [estimate, low, high] for e in ESTIMATORS} for _ in range(n)]
+
+
+def test_every_interval_holds_the_truth():
+    table = coverage_table("x", truths(2.0), draws(2.0, 1.5, 2.5, 100)).set_index("estimator")
+    row = table.loc["transition, regression"]
+    assert (row["coverage"], row["bias"], row["draws"]) == (1.0, 0.0, 100)
+    assert row["unbiased"]
+    # 100 of 100 is not too many: the lower end is 0.0005 ** (1 / 100) = 0.927
+    assert row["coverage_low"] == pytest.approx(0.0005**0.01)
+    assert row["covers"]
+
+
+def test_bias_of_a_ratio_is_on_the_log_scale():
+    table = coverage_table("x", truths(2.0), draws(3.0, 2.5, 3.5, 50)).set_index("estimator")
+    assert table.loc["transition, regression", "bias"] == pytest.approx(math.log(1.5))
+    assert table.loc["entry, regression", "bias"] == pytest.approx(1.0)
+    assert not table["unbiased"].any()
+    assert not table["covers"].any()
+
+
+def test_draws_without_an_estimate_are_counted():
+    mixed = draws(2.0, 1.5, 2.5, 3) + draws(math.nan, math.nan, math.nan, 2)
+    assert coverage_table("x", truths(2.0), mixed)["failed"].tolist() == [2] * len(ESTIMATORS)
+
+
+def test_exact_interval():
+    # by the definition: P(X >= 45 | low) = P(X <= 45 | high) = 0.025
+    low, high = exact_interval(45, 50, 0.95)
+    assert binom.sf(44, 50, low) == pytest.approx(0.025)
+    assert binom.cdf(45, 50, high) == pytest.approx(0.025)
+    assert exact_interval(0, 10)[0] == 0.0 and exact_interval(10, 10)[1] == 1.0
+
+
+def test_a_run_goes_on_where_it_stopped(tmp_path):
+    regime = REGIMES[0]
+    first = run(tmp_path, regime, 1, 4_000, progress=False)
+    journal = next(tmp_path.glob("*.jsonl"))
+    before = journal.read_text()
+    second = run(tmp_path, regime, 1, 4_000, progress=False)
+    assert journal.read_text() == before
+    pd.testing.assert_frame_equal(first, second)
+    assert first["truth"].notna().all()
