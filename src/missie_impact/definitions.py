@@ -48,12 +48,15 @@ PRIOR_SUPPORT: tuple[str, ...] = (*(f"prior_{name}" for name in INSTRUMENTS), "p
 
 FIRM_CONTROLS: tuple[str, ...] = (
     "log_workers",
+    "workers_class",
     "log_productivity",
     "log_age",
     "log_exports",
+    "exports_class",
     "export_growth",
     "activity_pattern",
     "log_markets",
+    "markets_class",
     "log_imports",
     *PRIOR_SUPPORT,
     "foreign_controlled",

@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 from missie_impact.effects.model import Certain, Fitted, counted, fit_group
 from missie_impact.effects.result import Fit, GroupResult, TermName
 from missie_impact.effects.rows import Clustering, Group, Rows
-from missie_impact.errors import CollinearityError, MissieError, NoEventError, NoParticipantError, SeparationError
+from missie_impact.errors import (
+    CollinearityError,
+    ConvergenceError,
+    MissieError,
+    NoEventError,
+    NoParticipantError,
+    SeparationError,
+)
 from missie_impact.flow import Flow, FlowStep
 from missie_impact.numerics.cells import Term
 from missie_impact.numerics.covariance import Covariance, clusters_of, covariance
@@ -102,7 +109,7 @@ def estimate_all(
     for group in rows.groups:
         try:
             result, part = estimate_group(rows, group, link, scales)
-        except (NoParticipantError, NoEventError, SeparationError, CollinearityError) as error:
+        except (NoParticipantError, NoEventError, SeparationError, CollinearityError, ConvergenceError) as error:
             results.append(no_estimate(rows, group, whole.scales, _short(error)))
             continue
         results.append(result)

@@ -6,6 +6,8 @@ so no control can look beyond t-1.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import narwhals as nw
 
 from missie_impact.definitions import INSTRUMENTS, PRIOR_SUPPORT, SizeScheme
@@ -19,8 +21,12 @@ from missie_impact.risksets.trials import TrialYears
 
 SCHEMES: tuple[SizeScheme, ...] = ("cbs_independent", "letter", "eu", "cbs_size")
 LOOK_BACK = 4  # years of history in the activity pattern
+WORKERS_FROM = (2, 5, 10, 20, 50, 100, 250, 500)
+EXPORTS_FROM_EUR = (1, 5_000, 25_000, 100_000, 500_000, 2_500_000, 10_000_000)
+MARKETS_FROM = (1, 2, 3, 4, 6, 10, 20)
 REGISTER_CONTROLS = {
     "log_workers": "workers",
+    "workers_class": "workers",
     "log_productivity": "turnover_cents",
     "log_age": "founded",
     "foreign_controlled": "foreign_controlled",
@@ -118,6 +124,14 @@ def add_country_group(rows: Lazy, panel: Panel) -> Lazy:
     return rows.join(groups, on=["market", "year"], how="left").with_columns(country_group=named).drop("oecd", "dac")
 
 
+def _class_of(number: nw.Expr, bounds: Sequence[int]) -> nw.Expr:
+    """Return the class of a number as text, named by its lower bound; effects need not be linear in its logarithm."""
+    named: nw.Expr = nw.lit("below")
+    for bound in bounds:
+        named = nw.when(number >= bound).then(nw.lit(f"from {bound}")).otherwise(named)
+    return named
+
+
 def _zero_one(condition: nw.Expr) -> nw.Expr:
     return nw.when(condition).then(1).otherwise(0).cast(nw.Int8)
 
@@ -148,6 +162,7 @@ def _add_register(rows: Lazy, panel: Panel, scheme: SizeScheme, absent: tuple[st
     unknown = nw.col("workers").is_null() & nw.col("founded").is_null()
     made = {
         "log_workers": persons.log(),
+        "workers_class": _class_of(nw.col("workers").fill_null(0.0), WORKERS_FROM),
         "log_productivity": ((nw.col("turnover_cents").cast(nw.Float64) / 100.0).clip(1.0) / persons).log(),
         "log_age": ((nw.col("year") - nw.col("founded")).clip(1).cast(nw.Float64)).log(),
         "foreign_controlled": _zero_one(nw.col("foreign_controlled").fill_null(False)),
@@ -191,8 +206,10 @@ def _add_trade_history(rows: Lazy, panel: Panel) -> Lazy:
     ]
     return rows.with_columns(
         log_exports=_log1p_eur("x1"),
+        exports_class=_class_of(nw.col("x1").fill_null(0) / 100, EXPORTS_FROM_EUR),
         export_growth=(_log1p_eur("x1") - _log1p_eur("x3")).clip(-3.0, 3.0),
         activity_pattern=nw.concat_str(active),
+        markets_class=_class_of(nw.col("n1").fill_null(0), MARKETS_FROM),
         log_markets=(nw.col("n1").fill_null(0).cast(nw.Float64) + 1.0).log(),
         log_imports=_log1p_eur("m1"),
     ).drop(*(f"x{k}" for k in range(1, LOOK_BACK + 1)), "m1", "n1")
