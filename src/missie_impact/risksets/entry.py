@@ -15,10 +15,10 @@ from missie_impact.registers.engine import Lazy
 from missie_impact.risksets import trials
 from missie_impact.risksets.covariates import add_country_group, add_pair_covariates, complete_firm_rows
 from missie_impact.risksets.riskset import RiskSet, Roles
+from missie_impact.risksets.sampling import keyed_uniform, with_code
 from missie_impact.risksets.trials import Rule, TrialYears
 
 Outcome = Literal["trade", "fdi"]
-PRIME = 2_147_483_647  # 2^31 - 1: products of two numbers below it fit in 64 bits
 KEY = ["firm", "market", "year"]
 
 
@@ -84,7 +84,7 @@ def _pairs(panel: Panel, years: TrialYears, per_treated: int, seed: int) -> Lazy
     known = nw.when(nw.col("weight").is_null()).then(0).otherwise(1).cast(nw.Int64)
     treated = treated.select(*KEY, known=known, probability=nw.col("weight").fill_null(1.0))
     strata = panel.engine.take(_strata(panel, universe, years, per_treated))
-    u = _draw(nw.col("code"), nw.col("host"), seed)
+    u = keyed_uniform(nw.col("code"), nw.col("host"), seed)
     drawn = universe.join(strata, on=["year", "size"], how="inner").filter(u < nw.col("share"))
     drawn = drawn.join(treated.select(*KEY), on=KEY, how="anti")
     controls = drawn.select(*KEY, known=nw.lit(1).cast(nw.Int64), probability=nw.col("weight") / nw.col("share"))
@@ -102,9 +102,7 @@ def _universe(panel: Panel) -> Lazy:
         firms = panel.firm_trade.select(
             "firm", nw.col("year").cast(nw.Int64) + 1, weight=nw.lit(1.0), size=nw.lit("unknown")
         )
-    codes = firms.select("firm").unique().with_columns(one=nw.lit(1).cast(nw.Int64))
-    codes = codes.with_columns(code=nw.col("one").cum_sum().over(order_by="firm").cast(nw.Int64)).drop("one")
-    return panel.engine.store(firms.join(codes, on="firm", how="inner"), "entry_universe")
+    return panel.engine.store(with_code(firms, "firm", "code"), "entry_universe")
 
 
 def _strata(panel: Panel, universe: Lazy, years: TrialYears, per_treated: int) -> pd.DataFrame:
@@ -120,18 +118,6 @@ def _strata(panel: Panel, universe: Lazy, years: TrialYears, per_treated: int) -
     cells = calendar.merge(firms, on="year").merge(went, on=["market", "year", "size"], how="left")
     wanted = per_treated * cells["treated"].fillna(0).clip(lower=1)
     return cells.assign(share=(wanted / cells["firms"]).clip(upper=1.0))[["market", "year", "size", "host", "share"]]
-
-
-def _draw(code: nw.Expr, host: nw.Expr, seed: int) -> nw.Expr:
-    """Return a uniform number in [0, 1) that depends on firm, host and seed alone.
-
-    Three rounds of multiplication and squaring modulo the prime 2^31 - 1, in whole numbers, so that every engine
-    draws the same.
-    """
-    x = (code * 48_271 + host * 69_621 + seed * 40_692 + 1) % PRIME
-    for add in (code, host * 16_807, code + host):
-        x = (x * x + add * 630_360_016 % PRIME) % PRIME
-    return x.cast(nw.Float64) / float(PRIME)
 
 
 def _candidates(panel: Panel, drawn: Lazy, outcome: Outcome) -> Lazy:

@@ -16,6 +16,7 @@ from missie_impact.registers.engine import Lazy
 from missie_impact.risksets import trials
 from missie_impact.risksets.covariates import add_country_group, add_pair_covariates, complete_firm_rows
 from missie_impact.risksets.riskset import RiskSet, Roles
+from missie_impact.risksets.sampling import keyed_uniform, with_code
 from missie_impact.risksets.trials import Rule, TrialYears
 
 StartFrom = Literal["t", "t+1", "t+2"]
@@ -24,7 +25,12 @@ AGE_CAP = 10
 
 
 def exit_risk_set(
-    panel: Panel, kind: Literal["trials", "spells"] = "trials", *, start_from: StartFrom = "t+1"
+    panel: Panel,
+    kind: Literal["trials", "spells"] = "trials",
+    *,
+    start_from: StartFrom = "t+1",
+    controls_per_treated: int | None = None,
+    seed: int = 1,
 ) -> RiskSet:
     """Make the rows of structural pairs that may leave their market.
 
@@ -39,6 +45,9 @@ def exit_risk_set(
         "spells": every year at risk of a structural pair, treated from the year after its first mission on; what it
         shows is an association, since the missions depend on what happened in the spell.
     start_from : first year of follow-up in trials; "t" and "t+2" are the variants shown beside the headline
+    controls_per_treated : None keeps all controls of the trials; a number draws, within each market and mission year,
+        about so many for each treated pair, with known probability (``probability`` holds its inverse)
+    seed : of the draw
 
     Returns
     -------
@@ -56,7 +65,7 @@ def exit_risk_set(
         return _spells(panel)
     if start_from not in START:
         raise SettingsError(f"start_from: expected one of {list(START)}, found {start_from!r}.")
-    return _trials(panel, start_from)
+    return _trials(panel, start_from, controls_per_treated, seed)
 
 
 def exit_rows(panel: Panel) -> Lazy:
@@ -80,7 +89,7 @@ def _outcome(panel: Panel) -> nw.Expr:
     return nw.when(nw.col("cause").is_in(events)).then(1).otherwise(0).cast(nw.Int64)
 
 
-def _trials(panel: Panel, start_from: StartFrom) -> RiskSet:
+def _trials(panel: Panel, start_from: StartFrom, per_treated: int | None, seed: int) -> RiskSet:
     trials.require_participants(panel)
     definitions, start = panel.definitions, START[start_from]
     years = trials.usable_years(panel, before=definitions.window, after=start - 1 + definitions.gap_years)
@@ -89,6 +98,8 @@ def _trials(panel: Panel, start_from: StartFrom) -> RiskSet:
     rules = _rules(panel)
     steps = trials.attrition(panel, base, f"structural at t-1, host markets, {years.first}-{years.last}", rules)
     kept = trials.keep(base, rules).drop("washed", "in_register", "elsewhere", "treated_ever", "active_at_start")
+    if per_treated is not None:
+        kept = panel.engine.store(_draw_controls(kept, per_treated, seed), f"exit_drawn_{start}")
     complete, absent = complete_firm_rows(kept, panel, definitions.size_exit, years)
     complete = add_country_group(add_pair_covariates(complete, panel, years, definitions.exit_flow), panel)
     complete = panel.engine.store(complete, f"exit_pairs_{start}")
@@ -100,7 +111,16 @@ def _trials(panel: Panel, start_from: StartFrom) -> RiskSet:
         rows=followed.join(complete.drop("spell"), on=[*PAIR, "year"], how="inner"),  # controls once per trial
         engine=panel.engine,
         roles=Roles(
-            "outcome", "treated", "firm", "market", "year", "mission", duration="duration", start="start", cause="cause"
+            "outcome",
+            "treated",
+            "firm",
+            "market",
+            "year",
+            "mission",
+            duration="duration",
+            start="start",
+            cause="cause",
+            probability=None if per_treated is None else "probability",
         ),
         question="exit",
         design="trials",
@@ -141,6 +161,22 @@ def _rules(panel: Panel) -> list[Rule]:
     if panel.definitions.pool == "never":
         rules.append(Rule("never treated", nw.col("treated_ever") == 0, "control with a mission at another time"))
     return rules
+
+
+def _draw_controls(pairs: Lazy, per_treated: int, seed: int) -> Lazy:
+    """Keep all treated pairs and a share of the controls of their market and mission year."""
+    stratum = ["market", "year"]
+    sizes = pairs.group_by(*stratum).agg(
+        nw.col("treated").sum().cast(nw.Int64).alias("n_treated"), nw.len().cast(nw.Int64).alias("n_pairs")
+    )
+    wanted = nw.col("n_treated").clip(1).cast(nw.Float64) * float(per_treated)
+    share = (wanted / (nw.col("n_pairs") - nw.col("n_treated")).clip(1).cast(nw.Float64)).clip(0.0, 1.0)
+    coded = with_code(with_code(pairs, "firm", "firm_code"), "market", "market_code")
+    known = coded.join(sizes, on=stratum, how="inner").with_columns(share=share)
+    u = keyed_uniform(nw.col("firm_code"), nw.col("market_code") * 4_096 + nw.col("year"), seed)
+    drawn = known.filter((nw.col("treated") == 1) | (u < nw.col("share")))
+    inverse = nw.when(nw.col("treated") == 1).then(1.0).otherwise(1.0 / nw.col("share"))
+    return drawn.with_columns(probability=inverse).drop("n_treated", "n_pairs", "share", "firm_code", "market_code")
 
 
 def _follow(panel: Panel, pairs: Lazy, rows: Lazy, start: int) -> Lazy:
