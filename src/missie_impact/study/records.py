@@ -163,7 +163,14 @@ class Replication:
 
     def _all_notes(self) -> tuple[str, ...]:
         missed, judged = self.misses
-        if not judged:
-            return self.notes
-        found = f"{expected_misses(judged, CONF_LEVEL)} Missed here: {missed}."
-        return (found, *self.notes)
+        found = (f"{expected_misses(judged, CONF_LEVEL)} Missed here: {missed}.",) if judged else ()
+        return (*found, *self._without_estimate(), *self.notes)
+
+    def _without_estimate(self) -> tuple[str, ...]:
+        """Say of each row that could not be estimated what stood in the way."""
+        return tuple(
+            f"{row.id}, {row.label}, {row.group}: no estimate "
+            f"({row.reason}; {row.n_events} events, {row.n_treated} treated)."
+            for row in self.rows
+            if math.isnan(row.estimate) and row.reason
+        )
