@@ -126,9 +126,11 @@ class Replication:
 
         The definition of each row and its status stand below the table, once per row of the published list.
         """
-        used = dict.fromkeys(f"{row.id}: {row.definition} ({row.status})" for row in self.rows)
-        shown = Table(self._shown()[NARROW], notes=(*used, "", *self._all_notes())).to_text()
+        shown = Table(self._shown()[NARROW], notes=(*self._definitions(), "", *self._all_notes())).to_text()
         return f"{self.first_line}\n\n{shown}"
+
+    def _definitions(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(f"{row.id}: {row.definition} ({row.status})" for row in self.rows))
 
     def write(self, folder: str | Path) -> tuple[Path, ...]:
         """Write replication.json, .csv and .html, and provenance.json, into a folder; return the paths.
@@ -153,8 +155,8 @@ class Replication:
 
     def _reading_table(self) -> Table:
         title = "The published figures and their replication"
-        notes = (() if self.simulated else (self.first_line,)) + self._all_notes()
-        return Table(self._shown(), title=title, notes=notes, simulated=self.simulated)
+        notes = (() if self.simulated else (self.first_line,)) + self._all_notes() + self._definitions()
+        return Table(self._shown()[NARROW], title=title, notes=notes, simulated=self.simulated)
 
     def _shown(self) -> pd.DataFrame:
         shown = self.table[SHOWN]
