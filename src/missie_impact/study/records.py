@@ -169,10 +169,12 @@ class Replication:
         return (*found, *self._without_estimate(), *self.notes)
 
     def _without_estimate(self) -> tuple[str, ...]:
-        """Say of each row that could not be estimated what stood in the way."""
+        """Say of rows that could not be estimated what stood in the way, once per row of the list and reason."""
+        found: dict[tuple[str, str], list[str]] = {}
+        for row in self.rows:
+            if math.isnan(row.estimate) and row.reason:
+                found.setdefault((row.id, row.reason), []).append(f"{row.label}, {row.group}")
         return tuple(
-            f"{row.id}, {row.label}, {row.group}: no estimate "
-            f"({row.reason}; {row.n_events} events, {row.n_treated} treated)."
-            for row in self.rows
-            if math.isnan(row.estimate) and row.reason
+            f"{id_}: no estimate ({rows[0] if len(rows) == 1 else f'{len(rows)} rows'}): {reason.rstrip('.')}."
+            for (id_, reason), rows in found.items()
         )
