@@ -76,13 +76,10 @@ def link_participants(registers: Registers, definitions: Definitions, successors
 def _join_links(people: Lazy, links: Lazy) -> Lazy:
     """Add the firm that holds the number on the day; rows without one are left out."""
     days = people.select("kvk", "date").unique().join(links, on="kvk", how="inner")
-    valid = (nw.col("valid_from").is_null() | (nw.col("valid_from") <= nw.col("date"))) & (
-        nw.col("valid_to").is_null() | (nw.col("valid_to") >= nw.col("date"))
-    )
-    days = days.filter(valid).with_columns(began=nw.col("valid_from").dt.year().cast(nw.Int64).fill_null(0))
-    latest = days.with_columns(latest=nw.col("began").max().over("kvk", "date")).filter(
-        nw.col("began") == nw.col("latest")
-    )
+    open_end = nw.col("valid_to").is_null() | (nw.col("valid_to") >= nw.col("date"))
+    valid = days.filter((nw.col("valid_from") <= nw.col("date")) & open_end)
+    began_last = valid.with_columns(latest=nw.col("valid_from").max().over("kvk", "date"))
+    latest = began_last.filter(nw.col("valid_from") == nw.col("latest"))
     return people.join(latest.group_by("kvk", "date").agg(nw.col("firm").min()), on=["kvk", "date"], how="inner")
 
 
