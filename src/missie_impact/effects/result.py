@@ -14,11 +14,12 @@ from typing import Any, NoReturn
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import special
 
 from missie_impact.display import html_table
 from missie_impact.errors import MicrodataError, SettingsError
 from missie_impact.flow import Flow
+from missie_impact.numerics.covariance import interval
+from missie_impact.numerics.covariance import p_value as two_sided_p
 
 Floats = NDArray[np.float64]
 
@@ -362,23 +363,12 @@ def inference(
     if ratio and value <= 0:
         return (error, math.nan, math.nan, math.nan, math.nan)
     centre = math.log(value) if ratio else value
-    half = _quantile(degrees, 0.5 + conf_level / 2) * error
-    low, high = (math.exp(centre - half), math.exp(centre + half)) if ratio else (centre - half, centre + half)
+    low, high = (float(end) for end in interval(centre, error, level=conf_level, df=degrees))
+    if ratio:
+        low, high = math.exp(low), math.exp(high)
     if is_level(scale):
         return (error, math.nan, math.nan, low, high)
-    statistic = centre / error
-    return (error, statistic, 2 * _tail(degrees, abs(statistic)), low, high)
-
-
-def _quantile(degrees: float, probability: float) -> float:
-    """Quantile of the t distribution, or of the normal one without finite degrees of freedom."""
-    finite = math.isfinite(degrees)
-    return float(special.stdtrit(degrees, probability) if finite else special.ndtri(probability))
-
-
-def _tail(degrees: float, value: float) -> float:
-    """Probability of more than a value."""
-    return float(special.stdtr(degrees, -value) if math.isfinite(degrees) else special.ndtr(-value))
+    return (error, centre / error, float(two_sided_p(centre, error, df=degrees)), low, high)
 
 
 def _counts(counts: Counts) -> tuple[int, int | None, int, int]:

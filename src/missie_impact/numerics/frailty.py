@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg, stats
+from scipy import linalg, special
 
 from missie_impact.errors import ConvergenceError, SettingsError
 from missie_impact.numerics.binomial import BinomialFit, fit_binomial
@@ -351,4 +351,4 @@ def _at_boundary(data: FrailtyData, pooled: BinomialFit, points: int) -> Frailty
 
 def boundary_p_value(likelihood_ratio: float) -> float:
     """P value of a variance against zero: half chi-squared with one degree of freedom, half nothing."""
-    return 1.0 if likelihood_ratio <= 0 else 0.5 * float(stats.chi2.sf(likelihood_ratio, 1))
+    return 1.0 if likelihood_ratio <= 0 else 0.5 * float(special.chdtrc(1, likelihood_ratio))
