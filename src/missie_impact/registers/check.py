@@ -88,7 +88,7 @@ class _Checker:
     def count(self, rows: Lazy) -> int:
         return self.engine.count(rows)
 
-    def sums(self, table: str, **flags: nw.Expr) -> dict[str, int]:
+    def sums(self, table: str, flags: Mapping[str, nw.Expr]) -> dict[str, int]:
         counts = {name: flag.cast(nw.Int64).sum() for name, flag in flags.items()}
         return {k: int(v or 0) for k, v in self.engine.one(self.tables[table].select(**counts)).items()}
 
@@ -103,7 +103,7 @@ class _Checker:
     def trade(self) -> list[Finding]:
         key = ("firm", "market", "year", "flow", "kind")
         trade = self.tables["trade"]
-        found = self.sums("trade", negative=nw.col("value_cents") < 0, estimated=nw.col("estimated"))
+        found = self.sums("trade", dict(negative=nw.col("value_cents") < 0, estimated=nw.col("estimated")))
         rows, void, zero = self.count(trade), 0, 0
         for part in year_slices(trade, rows, range(self.settings.first_year, self.settings.last_year + 1)):
             net = part.group_by(*key).agg(value=nw.col("value_cents").sum(), lowest=nw.col("value_cents").min())
@@ -132,11 +132,13 @@ class _Checker:
         ended, founded, year = nw.col("ended"), nw.col("founded"), nw.col("year")
         found = self.sums(
             "firms",
-            before=(year < founded),
-            after=(year >= ended),
-            order=(ended <= founded),
-            workers=nw.col("workers").is_null(),
-            weight=nw.col("weight") <= 0,
+            dict(
+                before=(year < founded),
+                after=(year >= ended),
+                order=(ended <= founded),
+                workers=nw.col("workers").is_null(),
+                weight=nw.col("weight") <= 0,
+            ),
         )
         life = (
             self.tables["firms"]
@@ -164,12 +166,14 @@ class _Checker:
         listed = (nw.col("instrument") == "mission") & led
         found = self.sums(
             "participations",
-            listed=listed,
-            no_number=nw.col("kvk").is_null(),
-            nowhere=listed & nw.col("market").is_null(),
-            unnamed=listed & nw.col("mission").is_null(),
-            outside=(year < first) | (year > last),
-            other=nw.col("organisation") != "firm",
+            dict(
+                listed=listed,
+                no_number=nw.col("kvk").is_null(),
+                nowhere=listed & nw.col("market").is_null(),
+                unnamed=listed & nw.col("mission").is_null(),
+                outside=(year < first) | (year > last),
+                other=nw.col("organisation") != "firm",
+            ),
         )
         window = f"before {first} or after {last}"
         return [
@@ -206,7 +210,7 @@ class _Checker:
         ]
 
     def links(self) -> list[Finding]:
-        found = self.sums("links", order=nw.col("valid_to") < nw.col("valid_from"))
+        found = self.sums("links", dict(order=nw.col("valid_to") < nw.col("valid_from")))
         findings = [
             Finding("links", "fact", "rows", self.count(self.tables["links"])),
             Finding("links", "breach", "links that end before they begin", found["order"]),
@@ -219,9 +223,7 @@ class _Checker:
 
     def identity_changes(self) -> list[Finding]:
         found = self.sums(
-            "identity_changes",
-            lost=nw.col("new_firm").is_null(),
-            itself=nw.col("new_firm") == nw.col("old_firm"),
+            "identity_changes", dict(lost=nw.col("new_firm").is_null(), itself=nw.col("new_firm") == nw.col("old_firm"))
         )
         n = self.count(self.tables["identity_changes"])
         note = "a competing event"
