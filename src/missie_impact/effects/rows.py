@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
@@ -11,17 +10,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from missie_impact.definitions import COUNTRY_GROUPS, DEFAULT_CONTROLS, SIZE_LEVELS
+from missie_impact.definitions import COUNTRY_GROUPS, SIZE_LEVELS
 from missie_impact.errors import MissingValueError, SchemaError, SettingsError
 from missie_impact.numerics.covariance import Clusters, Correction, clusters_of
 from missie_impact.numerics.design import Column, Factor
+from missie_impact.risksets.controls import Variable, level_text, resolve_controls, variables_of
 from missie_impact.risksets.riskset import RiskSet
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-NOT_IN_REGISTER = "not_in_register"
-MARKET_YEAR = "market_year"
 ORIGIN_SEEN = "origin_seen"
 BEFORE_THE_DATA = "began before the data"
 ClusterName: TypeAlias = str | tuple[str, ...]
@@ -73,6 +71,7 @@ class Rows:
     variables : controls, as factors or columns
     plain : factors that are 0/1 columns in truth, so that their coefficient is named after the column alone
     left_out : controls that are not in the table
+    with_treatment : names of variables whose product with the treatment is a term of its own
     firm : (n,) number of the firm, or None
     clusterings : one per error asked for
     groups : subgroups asked for
@@ -93,6 +92,7 @@ class Rows:
     groups: tuple[Group, ...]
     first: Mask | None = None
     unit: Clusters | None = None
+    with_treatment: tuple[str, ...] = ()
 
     @property
     def n(self) -> int:
@@ -143,14 +143,14 @@ def read_rows(source: Source, request: Request) -> Rows:
     """
     risk, weight = parts(source)
     roles = risk.roles
-    controls, left_out = _resolve_controls(request, risk)
+    controls = resolve_controls(risk, request.controls, request.always)
     by = [_by_column(name, risk) for name in _listed(request.by)]
     clusters = [_cluster_columns(choice, risk) for choice in request.cluster]
-    frame = _collect(risk, request, [c for c, _ in controls], [c for c, _ in by], [d for _, d in clusters])
-    variables = [_variable(frame[column], column, as_factor) for column, as_factor in controls]
+    frame = _collect(risk, request, controls.columns, [c for c, _ in by], [d for _, d in clusters])
+    variables = variables_of(frame, controls.used)
     if request.classes:
         unseen = None if ORIGIN_SEEN not in frame else ~frame[ORIGIN_SEEN].to_numpy(dtype=bool)
-        variables.append((_duration(frame[request.classes[0]], *request.classes, unseen), False))
+        variables.append(Variable(_duration(frame[request.classes[0]], *request.classes, unseen)))
     probability = _numbers(frame, roles.probability)
     if weight is not None:
         probability = weight if probability is None else weight * probability
@@ -161,9 +161,9 @@ def read_rows(source: Source, request: Request) -> Rows:
         frequency=_numbers(frame, roles.frequency),
         probability=probability,
         treatment=roles.treatment,
-        variables=tuple(variable for variable, _ in variables),
-        plain=frozenset({roles.treatment, *(variable.name for variable, plain in variables if plain)}),
-        left_out=left_out,
+        variables=tuple(variable.values for variable in variables),
+        plain=frozenset({roles.treatment, *(v.values.name for v in variables if v.plain)}),
+        left_out=controls.left_out,
         firm=firm,
         clusterings=tuple(
             Clustering(name, tuple(_clusters(frame, columns, firm) for columns in dimensions), request.correction)
@@ -172,6 +172,7 @@ def read_rows(source: Source, request: Request) -> Rows:
         groups=tuple(group for column, scheme in by for group in _groups(frame[column], column, scheme)),
         first=None if request.follow_up is None else _first(frame[request.follow_up]),
         unit=None if request.follow_up is None else _units(frame, risk),
+        with_treatment=controls.with_treatment,
     )
 
 
@@ -189,32 +190,6 @@ def _collect(
     if absent:
         raise SchemaError(f"columns {absent} are not in the risk set; it holds {risk.columns}.")
     return risk.collect(needed)
-
-
-def _resolve_controls(request: Request, risk: RiskSet) -> tuple[list[tuple[str, bool]], tuple[str, ...]]:
-    """Columns to use with whether each is to be a factor, and the default controls that are not there."""
-    wanted = tuple(request.controls or ())
-    if wanted == DEFAULT_CONTROLS:  # the default list, with what this risk set adds to it
-        wanted += tuple(c for c in risk.controls if c not in DEFAULT_CONTROLS)
-    asked = [(_FACTOR.fullmatch(name), name) for name in wanted]
-    named = [(match.group(1), True) if match else (name, False) for match, name in asked]
-    there = set(risk.columns)
-    used = [(column, as_factor) for column, as_factor in named if column in there]
-    gone = [column for column, _ in named if column not in there]
-    wrong = [column for column in gone if column not in DEFAULT_CONTROLS]
-    if wrong:
-        raise SchemaError(f"controls {wrong} are not in the risk set; it holds {risk.columns}.")
-    if NOT_IN_REGISTER in there and any(column in DEFAULT_CONTROLS for column, _ in used):
-        used.append((NOT_IN_REGISTER, False))
-    taken = {column for column, _ in used}
-    implied = {risk.roles.year} if MARKET_YEAR in taken else set()  # market x year knows the year
-    used += [(column, True) for column in request.always if column in there and column not in taken | implied]
-    spent = {risk.roles.outcome, risk.roles.treatment}
-    doubled = sorted(spent & {column for column, _ in used})
-    if doubled:
-        raise SettingsError(f"{doubled} are outcome or treatment and cannot be controls as well.")
-    expected = [c for c in gone if c in risk.absent_controls or risk.design != "trials"]
-    return list(dict.fromkeys(used)), tuple(expected)
 
 
 def _by_column(name: str, risk: RiskSet) -> tuple[str, str]:
@@ -240,7 +215,7 @@ def _by_column(name: str, risk: RiskSet) -> tuple[str, str]:
 
 def _groups(values: pd.Series[Any], column: str, scheme: str) -> list[Group]:
     codes, levels = pd.factorize(values, sort=True)
-    names = [_text(level) for level in levels]
+    names = [level_text(level) for level in levels]
     suffix = f" ({scheme})" if scheme else ""
     shown = "size" if scheme else column
     order = sorted(range(len(names)), key=lambda i: (_rank(names[i], scheme), i))
@@ -290,26 +265,6 @@ def _clusters(frame: pd.DataFrame, columns: tuple[str, ...], firm: NDArray[np.in
     own = np.arange(len(frame)) if firm is None else firm
     joint = clusters_of(*codes).codes
     return clusters_of(np.where(alone, int(joint.max()) + 1 + own, joint))
-
-
-def _variable(values: pd.Series[Any], name: str, as_factor: bool) -> tuple[Factor | Column, bool]:
-    """Return a control and whether it is a plain 0/1 column."""
-    missing = int(values.isna().sum())
-    if missing:
-        raise MissingValueError(
-            f"control `{name}`: expected a value in every row, found {missing} of {len(values)} rows without one. "
-            "Fill them, add a 0/1 column that marks them, or leave these rows out."
-        )
-    if as_factor or not (pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values)):
-        codes, levels = pd.factorize(values, sort=True)
-        return Factor(name, codes.astype(np.intp), tuple(_text(level) for level in levels)), False
-    numbers = values.to_numpy(dtype=np.float64)
-    infinite = len(numbers) - int(np.isfinite(numbers).sum())
-    if infinite:
-        raise MissingValueError(f"control `{name}`: expected finite numbers, found infinite ones in {infinite} rows.")
-    if np.isin(numbers, (0.0, 1.0)).all():
-        return Factor(name, numbers.astype(np.intp), ("0", "1")), True
-    return Column(name, numbers), False
 
 
 def _duration(values: pd.Series[Any], name: str, bounds: tuple[int, ...], unseen: Mask | None) -> Factor:
@@ -365,14 +320,5 @@ def _codes(values: pd.Series[Any]) -> NDArray[np.intp]:
     return pd.factorize(values)[0].astype(np.intp)
 
 
-def _text(level: object) -> str:
-    if isinstance(level, float | np.floating) and float(level).is_integer():
-        return str(int(level))
-    return str(level)
-
-
 def _listed(by: str | Sequence[str] | None) -> list[str]:
     return [] if by is None else [by] if isinstance(by, str) else list(by)
-
-
-_FACTOR = re.compile(r"C\((.+)\)")

@@ -1,0 +1,56 @@
+"""Spline columns of a covariate, knots at its quantiles."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import BSpline
+
+from missie_impact.errors import SettingsError
+
+Floats = NDArray[np.float64]
+
+DEGREE = 3
+
+
+def spline_basis(x: Floats, df: int, *, natural: bool = False) -> Floats:
+    """Return cubic spline columns without the constant.
+
+    Parameters
+    ----------
+    x : (n,) finite values
+    df : number of columns, at least 3 (cubic) or 1 (natural)
+    natural : linear beyond the smallest and the largest value
+
+    Returns
+    -------
+    (n, df) columns; those of ``bs`` equal the columns of R's ``splines::bs``, those of ``ns`` span the same space as
+    the columns of R's ``splines::ns``.
+
+    Raises
+    ------
+    SettingsError
+        If there are fewer distinct values than columns and a constant need.
+
+    References
+    ----------
+    de Boor (1978), A Practical Guide to Splines; Hastie, in Chambers and Hastie (1992), Statistical Models in S.
+    """
+    interior = df - (1 if natural else DEGREE)
+    if interior < 0:
+        raise SettingsError(f"spline: expected at least {df - interior} columns, found {df}.")
+    distinct = len(np.unique(x))
+    if distinct < df + 1:
+        raise SettingsError(f"spline: {df} columns need at least {df + 1} distinct values, found {distinct}.")
+    low, high = float(x.min()), float(x.max())
+    inner = np.quantile(x, np.linspace(0, 1, interior + 2)[1:-1])
+    knots = np.concatenate([[low] * (DEGREE + 1), inner, [high] * (DEGREE + 1)])
+    basis = BSpline.design_matrix(x, knots, DEGREE).toarray()[:, 1:]
+    if not natural:
+        return np.asarray(basis, dtype=np.float64)
+    # Second derivatives of each basis function at both ends; a natural spline combines them to zero.
+    size = len(knots) - DEGREE - 1
+    bent = np.array([[BSpline(knots, np.eye(size)[j], DEGREE).derivative(2)(end) for end in (low, high)]
+                     for j in range(1, size)])  # fmt: skip
+    whole, _ = np.linalg.qr(bent, mode="complete")
+    return np.asarray(basis @ whole[:, 2:], dtype=np.float64)
