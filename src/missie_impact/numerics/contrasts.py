@@ -24,6 +24,7 @@ from missie_impact.numerics.covariance import (
     crossed,
     finish,
     interval,
+    leave_out_sums,
 )
 from missie_impact.numerics.links import LinkName, get_link
 
@@ -177,8 +178,6 @@ def stack_means(means: Means, scores: Scores, clusters: Sequence[Clusters], corr
     clusters : of the rows of the fit; empty for rows on their own, which needs the averaged rows to be those of the fit
     correction : small-sample factor of each dimension
     """
-    if correction == "cr3":
-        raise SettingsError('"cr3" is for coefficients; standardised effects take "cr0", "g_over_gm1" or "cr1".')
     if not clusters:
         return _stack_rows(means, scores)
     to_mean = scores.bread @ means.gradient.T
@@ -186,7 +185,8 @@ def stack_means(means: Means, scores: Scores, clusters: Sequence[Clusters], corr
     stacked, fixed = np.zeros((r, r)), np.zeros((r, r))
     for of_fit, of_means, sign in _paired(clusters, means.clusters or clusters):
         factor = sign * correction_factor(correction, scores.n_clusters(of_fit), scores.n_rows, len(scores.bread))
-        model = scores.by_cluster(of_fit, to_mean)
+        bent = correction == "cr3"  # bends what the fit adds; the means themselves have no leverage on it
+        model = leave_out_sums(scores, of_fit) @ to_mean if bent else scores.by_cluster(of_fit, to_mean)
         whole = model + sum_by(means.moment, of_means)
         fixed += factor * model.T @ model
         stacked += factor * whole.T @ whole

@@ -267,18 +267,19 @@ def covariance(
     parts = []
     for part, sign in dimensions(clusters):
         factor = correction_factor(correction, scores.n_clusters(part), scores.n_rows, k)
-        parts.append(sign * factor * (_leave_out_meat(scores, part) if correction == "cr3" else scores.meat(part)))
+        bent = leave_out_sums(scores, part) if correction == "cr3" else None
+        parts.append(sign * factor * (scores.meat(part) if bent is None else bent.T @ bent))
     return finish(scores.bread @ np.sum(parts, axis=0) @ scores.bread, scores, clusters, correction, truncate)
 
 
-def _leave_out_meat(scores: Scores, clusters: Clusters) -> Floats:
-    """Meat of CR3: the score sum s of a cluster becomes (I - M B)^-1 s, M its own information and B the bread."""
+def leave_out_sums(scores: Scores, clusters: Clusters) -> Floats:
+    """Score sums of CR3, (G, k): the sum s of a cluster becomes (I - M B)^-1 s, M its own information, B the bread."""
     if scores.information is None:
         raise SettingsError('"cr3" needs the information of each row: pass the scores through with_information().')
     k = len(scores.bread)
     order = np.argsort(clusters.codes, kind="stable")
     edges = np.concatenate([[0], np.cumsum(np.bincount(clusters.codes, minlength=clusters.count))])
-    sums, meat = scores.by_cluster(clusters), np.zeros((k, k))
+    sums = scores.by_cluster(clusters)
     chunk = max(1, CR3_NUMBERS // (k * k))
     # whole clusters at a time, so that the per-cluster information never takes much memory
     first = 0
@@ -291,10 +292,9 @@ def _leave_out_meat(scores: Scores, clusters: Clusters) -> Floats:
         filled = np.flatnonzero(np.diff(edges[first : last + 1]))
         if len(filled):
             own[filled] = np.add.reduceat(products, edges[first:last][filled] - edges[first], axis=0)
-        bent = np.linalg.solve(np.eye(k) - own @ scores.bread, sums[first:last, :, None])[:, :, 0]
-        meat += bent.T @ bent
+        sums[first:last] = np.linalg.solve(np.eye(k) - own @ scores.bread, sums[first:last, :, None])[:, :, 0]
         first = last
-    return meat
+    return sums
 
 
 def dimensions(clusters: Sequence[Clusters]) -> list[tuple[Clusters, float]]:
@@ -315,11 +315,24 @@ def finish(
     truncate: bool = True,
 ) -> Covariance:
     """Return a clustered covariance with what a reader must know of it; two-way ones made positive."""
+    return described(matrix, clusters, scores.frequency, correction, truncate)
+
+
+def described(
+    matrix: Floats,
+    clusters: Sequence[Clusters],
+    counts_of: Floats | None = None,
+    correction: str = "g_over_gm1",
+    truncate: bool = True,
+) -> Covariance:
+    """Return a clustered covariance with what a reader must know of it, from the rows that each row stands for (n,)."""
     matrix, truncated = (matrix + matrix.T) / 2, 0
     if len(clusters) == 2 and truncate:
         matrix, truncated = positive_part(matrix)
-    counts = tuple(scores.n_clusters(c) for c in clusters)
-    mass = [np.bincount(c.codes, scores.frequency) for c in clusters]
+    mass = [np.bincount(c.codes, counts_of, minlength=c.count) for c in clusters]
+    counts = tuple(
+        int(np.count_nonzero(m)) if counts_of is not None else c.count for m, c in zip(mass, clusters, strict=True)
+    )
     shares = tuple(float(m.max() / m.sum()) if m.sum() > 0 else 0.0 for m in mass)
     return Covariance(matrix, counts, correction, min(counts) - 1.0, truncated, shares)
 
