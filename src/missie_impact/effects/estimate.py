@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from missie_impact.effects.groups import FIXED, ScalesOf, estimate_all, flow_of
-from missie_impact.effects.result import Effect
+from missie_impact.effects.result import Effect, GroupResult
 from missie_impact.effects.rows import ClusterName, Request, Rows, Source, parts, read_rows
 from missie_impact.errors import SettingsError
+from missie_impact.flow import Flow
 from missie_impact.numerics.covariance import Correction
 from missie_impact.numerics.links import LinkName
 from missie_impact.risksets.riskset import RiskSet
@@ -82,11 +83,21 @@ class Task:
     scales: ScalesOf
 
 
-def effect(source: Source, request: Request, task: Task, options: FitOptions, keep_fit: bool) -> Effect:
-    """Read the rows, fit all groups and put the result together."""
-    risk, weight = parts(source)
-    rows = read_rows(source, request)
+def effect(
+    source: Source, request: Request, task: Task, options: FitOptions, keep_fit: bool, rows: Rows | None = None
+) -> Effect:
+    """Read the rows unless they are given, fit all groups and put the result together."""
+    rows = read_rows(source, request) if rows is None else rows
     results, whole, fits = estimate_all(rows, task.link, task.scales, keep_fit)
+    flow = flow_of(parts(source)[0].flow, whole)
+    return replace(put_together(source, rows, results, task, options, flow), fits=fits)
+
+
+def put_together(
+    source: Source, rows: Rows, results: tuple[GroupResult, ...], task: Task, options: FitOptions, flow: Flow
+) -> Effect:
+    """Make an effect from the results of its groups, whatever estimated them; ``task.link`` plays no part."""
+    risk, weight = parts(source)
     main = rows.clusterings[0].name
     design = DESIGN_TEXT[risk.design] + (", weighted" if weight is not None or rows.probability is not None else "")
     return Effect(
@@ -96,13 +107,12 @@ def effect(source: Source, request: Request, task: Task, options: FitOptions, ke
         model=task.model,
         population=task.population,
         groups=results,
-        vcov=main if options.vcov == "stacked" else main + FIXED,
+        vcov=main + FIXED if options.vcov != "stacked" and main + FIXED in results[0].covariances else main,
         vcovs=tuple(results[0].covariances),
         conf_level=options.conf_level,
-        flow=flow_of(risk.flow, whole),
+        flow=flow,
         notes=(*_notes(rows), *_ended_otherwise(risk), *results[0].notes),
         simulated=risk.simulated,
-        fits=fits,
     )
 
 

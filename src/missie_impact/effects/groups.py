@@ -96,25 +96,36 @@ def no_estimate(rows: Rows, group: Group, names: Sequence[str], reason: str) -> 
     return GroupResult(group.name, counts, tuple(names), np.full(len(names), np.nan), reason=reason)
 
 
-def estimate_all(
-    rows: Rows, link: LinkName, scales: ScalesOf, keep_fit: bool = False
-) -> tuple[tuple[GroupResult, ...], Fitted, dict[str, Fit] | None]:
-    """Fit all rows and each subgroup on its own.
+def each_group(rows: Rows, one: Callable[[Group], GroupResult]) -> tuple[GroupResult, ...]:
+    """Estimate all rows and each subgroup on its own with any estimator.
 
     What empties the whole call raises; a subgroup that cannot be estimated is NaN with its reason.
     """
-    everything = Group("all", np.ones(rows.n, dtype=bool))
-    whole, fitted = estimate_group(rows, everything, link, scales)
-    results, fits = [whole], {"all": Fit(fitted.fit, fitted.scores.row, fitted.used)}
+    whole = one(Group("all", np.ones(rows.n, dtype=bool)))
+    results = [whole]
     for group in rows.groups:
         try:
-            result, part = estimate_group(rows, group, link, scales)
+            results.append(one(group))
         except (NoParticipantError, NoEventError, SeparationError, CollinearityError, ConvergenceError) as error:
             results.append(no_estimate(rows, group, whole.scales, _short(error)))
-            continue
-        results.append(result)
-        fits[group.name] = Fit(part.fit, part.scores.row, part.used)
-    return tuple(results), fitted, fits if keep_fit else None
+    return tuple(results)
+
+
+def estimate_all(
+    rows: Rows, link: LinkName, scales: ScalesOf, keep_fit: bool = False
+) -> tuple[tuple[GroupResult, ...], Fitted, dict[str, Fit] | None]:
+    """Fit a regression on all rows and on each subgroup; return the results, the fit of all rows, and fits to keep."""
+    fits: dict[str, Fit] = {}
+    whole: list[Fitted] = []
+
+    def one(group: Group) -> GroupResult:
+        result, fitted = estimate_group(rows, group, link, scales)
+        whole[:] = whole or [fitted]
+        fits[group.name] = Fit(fitted.fit, fitted.scores.row, fitted.used)
+        return result
+
+    results = each_group(rows, one)
+    return results, whole[0], fits if keep_fit else None
 
 
 def flow_of(risk_flow: Flow, fitted: Fitted) -> Flow:

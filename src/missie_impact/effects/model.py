@@ -93,18 +93,22 @@ class Fitted:
             weight = weight if factor is None else weight * factor[positions]
         return weight
 
-    def world(self, positions: Positions, arm: int, replaced: Mapping[str, Positions] | None = None) -> Design:
-        """Covariates of some rows with the treatment set to ``arm``, columns as in the fit.
+    def world(self, positions: Positions, arm: int, replaced: Mapping[str, NDArray[Any]] | None = None) -> Design:
+        """Covariates of some rows with the treatment set to ``arm``, columns and products as in the fit.
 
         Parameters
         ----------
         positions : rows of the risk set, those outside the likelihood among them
         arm : 1 with, 0 without treatment
-        replaced : codes to use for a factor instead of the rows' own, such as another year of follow-up
+        replaced : what to use instead of the rows' own, such as another year of follow-up: codes of a factor, values of
+            a column, of a product what the treatment is multiplied with
         """
         layout, replaced = self.settled.design.layout, replaced or {}
+        for name, values in self.rows.products.items():
+            replaced = {**replaced, name: arm * replaced.get(name, values[positions])}
         known = {v.name: v for v in self.rows.variables if isinstance(v, Factor)}
-        codes = {name: replaced[name] if name in replaced else v.codes[positions] for name, v in known.items()}
+        codes = {name: v.codes[positions] for name, v in known.items()}
+        codes |= {name: np.asarray(replaced[name], dtype=np.intp) for name in known if name in replaced}
         offset = self._certainty(positions, codes)
         factors = []
         for name, levels in layout.factors:
@@ -116,7 +120,7 @@ class Fitted:
             number = np.array([place.get(level, 0) for level in known[name].levels], dtype=np.intp)
             factors.append(Factor(name, number[codes[name]], levels))
         columns = [c for c in self.rows.variables if isinstance(c, Column) and c.name in layout.columns]
-        taken = [Column(c.name, c.values[positions]) for c in columns]
+        taken = [Column(c.name, replaced.get(c.name, c.values[positions])) for c in columns]
         design = build_design(factors, taken, offset=offset if offset.any() else None, n_rows=len(positions))
         kept = set(self.settled.design.kept)
         return design.without([j for j in range(design.n_columns) if j not in kept])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from missie_impact.definitions import COUNTRY_GROUPS, SIZE_LEVELS
+from missie_impact.effects.products import product_controls, treatment_products
 from missie_impact.errors import MissingValueError, SchemaError, SettingsError
 from missie_impact.numerics.covariance import Clusters, Correction, clusters_of
 from missie_impact.numerics.design import Column, Factor
@@ -71,12 +72,12 @@ class Rows:
     variables : controls, as factors or columns
     plain : factors that are 0/1 columns in truth, so that their coefficient is named after the column alone
     left_out : controls that are not in the table
-    with_treatment : names of variables whose product with the treatment is a term of its own
     firm : (n,) number of the firm, or None
     clusterings : one per error asked for
     groups : subgroups asked for
     first : (n,) rows at a unit's first year of follow-up; None where rows are units
     unit : the unit of each row, with it
+    products : (n,) per product of the treatment with a control, what the treatment is multiplied with
     """
 
     y: Floats
@@ -92,7 +93,7 @@ class Rows:
     groups: tuple[Group, ...]
     first: Mask | None = None
     unit: Clusters | None = None
-    with_treatment: tuple[str, ...] = ()
+    products: Mapping[str, Floats] = field(default_factory=dict)
 
     @property
     def n(self) -> int:
@@ -146,18 +147,23 @@ def read_rows(source: Source, request: Request) -> Rows:
     controls = resolve_controls(risk, request.controls, request.always)
     by = [_by_column(name, risk) for name in _listed(request.by)]
     clusters = [_cluster_columns(choice, risk) for choice in request.cluster]
-    frame = _collect(risk, request, controls.columns, [c for c, _ in by], [d for _, d in clusters])
+    multiplied = product_controls(risk, controls.with_treatment, controls.used)
+    needed = [*controls.columns, *(column for control in multiplied for column in control.columns)]
+    frame = _collect(risk, request, needed, [c for c, _ in by], [d for _, d in clusters])
     variables = variables_of(frame, controls.used)
     if request.classes:
         unseen = None if ORIGIN_SEEN not in frame else ~frame[ORIGIN_SEEN].to_numpy(dtype=bool)
         variables.append(Variable(_duration(frame[request.classes[0]], *request.classes, unseen)))
+    treated = _zero_one(frame, roles.treatment, "treatment") == 1.0
+    products = treatment_products(frame, multiplied, roles.treatment, treated)
+    variables += products.variables
     probability = _numbers(frame, roles.probability)
     if weight is not None:
         probability = weight if probability is None else weight * probability
     firm = None if roles.firm is None else _codes(frame[roles.firm])
     return Rows(
         y=_zero_one(frame, roles.outcome, "outcome"),
-        treated=_zero_one(frame, roles.treatment, "treatment") == 1.0,
+        treated=treated,
         frequency=_numbers(frame, roles.frequency),
         probability=probability,
         treatment=roles.treatment,
@@ -172,7 +178,6 @@ def read_rows(source: Source, request: Request) -> Rows:
         groups=tuple(group for column, scheme in by for group in _groups(frame[column], column, scheme)),
         first=None if request.follow_up is None else _first(frame[request.follow_up]),
         unit=None if request.follow_up is None else _units(frame, risk),
-        with_treatment=controls.with_treatment,
     )
 
 
