@@ -55,15 +55,28 @@ def complete_firm_rows(
     return rows, absent
 
 
-def add_pair_covariates(rows: Lazy, panel: Panel, years: TrialYears | None, flow: TradeFlow) -> Lazy:
+def add_pair_covariates(
+    rows: Lazy, panel: Panel, years: TrialYears | None, flow: TradeFlow, *, everywhere: bool = False
+) -> Lazy:
     """Add the pair's controls at t-1: exports, growth, pattern, trade with the host's neighbours, market and year.
 
-    Without trial years there are no hosts, and trade with their neighbours is left out.
+    Without trial years there are no hosts, and trade with their neighbours is left out. ``everywhere`` looks at the
+    neighbours of every market of the rows, whether or not it is a host.
     """
-    rows = _add_pair_history(rows, panel, flow)
+    rows = _add_popularity(_add_pair_history(rows, panel, flow), panel, flow)
     if years is None:
         return rows
-    return trials.flag(rows, neighbours_traded(panel, years, rows), ["firm", "market", "year"], "neighbour_trade")
+    beside = traded_next_door(panel, rows) if everywhere else neighbours_traded(panel, years, rows)
+    return trials.flag(rows, beside, ["firm", "market", "year"], "neighbour_trade")
+
+
+def _add_popularity(rows: Lazy, panel: Panel, flow: TradeFlow) -> Lazy:
+    """Add market_popularity: the logarithm of how many firms trade with the market at t-1, plus one."""
+    counted = panel.activity("market", flow).group_by("market", "year").agg(nw.len().cast(nw.Int64).alias("traders"))
+    lagged = counted.select("market", nw.col("year").cast(nw.Int64) + 1, "traders")
+    joined = rows.join(lagged, on=["market", "year"], how="left")
+    traders = nw.col("traders").fill_null(0).cast(nw.Float64)
+    return joined.with_columns(market_popularity=(traders + 1.0).log()).drop("traders")
 
 
 def _add_pair_history(rows: Lazy, panel: Panel, flow: TradeFlow) -> Lazy:
@@ -255,3 +268,13 @@ def neighbours_traded(panel: Panel, years: TrialYears, rows: Lazy) -> Lazy:
     )
     wanted = exports.join(rows.select("firm", "year").unique(), on=["firm", "year"], how="semi")
     return wanted.join(around, on=["neighbour", "year"], how="inner").select("firm", "market", "year")
+
+
+def traded_next_door(panel: Panel, rows: Lazy) -> Lazy:
+    """Return firm, market, year of the rows whose firm exports at t-1 to a neighbour of the market."""
+    floor = round(panel.definitions.min_value_eur * 100)
+    exports = panel.pair_years.filter(nw.col("exports_cents") > floor).select(
+        "firm", nw.col("market").alias("neighbour"), nw.col("year").cast(nw.Int64) + 1
+    )
+    beside = rows.select("firm", "market", "year").join(panel.registers.neighbours, on="market", how="inner")
+    return beside.join(exports, on=["firm", "neighbour", "year"], how="semi").select("firm", "market", "year")

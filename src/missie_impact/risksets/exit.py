@@ -17,11 +17,12 @@ from missie_impact.risksets import trials
 from missie_impact.risksets.covariates import add_country_group, add_pair_covariates, complete_firm_rows
 from missie_impact.risksets.riskset import RiskSet, Roles
 from missie_impact.risksets.sampling import keyed_uniform, with_code
-from missie_impact.risksets.trials import Rule, TrialYears
+from missie_impact.risksets.trials import Comparison, Rule, TrialYears
 
 StartFrom = Literal["t", "t+1", "t+2"]
 START = {"t": 0, "t+1": 1, "t+2": 2}
 AGE_CAP = 10
+OWN_PAIRS = "not a control of its own"
 
 
 def exit_risk_set(
@@ -31,6 +32,7 @@ def exit_risk_set(
     start_from: StartFrom = "t+1",
     controls_per_treated: int | None = None,
     seed: int = 1,
+    comparison: Comparison = "between_firms",
 ) -> RiskSet:
     """Make the rows of structural pairs that may leave their market.
 
@@ -48,6 +50,8 @@ def exit_risk_set(
     controls_per_treated : None keeps all controls of the trials; a number draws, within each market and mission year,
         about so many for each treated pair, with known probability (``probability`` holds its inverse)
     seed : of the draw
+    comparison : of trials: "between_firms" (headline), or "within_firm": all markets of a firm, for
+        :func:`missie_impact.effects.within.within_firm`; spells hold all markets anyway
 
     Returns
     -------
@@ -65,6 +69,10 @@ def exit_risk_set(
         return _spells(panel)
     if start_from not in START:
         raise SettingsError(f"start_from: expected one of {list(START)}, found {start_from!r}.")
+    if trials.is_within_firm(comparison, "market"):
+        if controls_per_treated is not None:
+            raise SettingsError("a firm's own markets are all its controls: leave controls_per_treated out.")
+        return _trials(panel, start_from, None, seed, within=True)
     return _trials(panel, start_from, controls_per_treated, seed)
 
 
@@ -89,19 +97,23 @@ def _outcome(panel: Panel) -> nw.Expr:
     return nw.when(nw.col("cause").is_in(events)).then(1).otherwise(0).cast(nw.Int64)
 
 
-def _trials(panel: Panel, start_from: StartFrom, per_treated: int | None, seed: int) -> RiskSet:
+def _trials(
+    panel: Panel, start_from: StartFrom, per_treated: int | None, seed: int, within: bool = False
+) -> RiskSet:
     trials.require_participants(panel)
     definitions, start = panel.definitions, START[start_from]
     years = trials.usable_years(panel, before=definitions.window, after=start - 1 + definitions.gap_years)
     rows = exit_rows(panel)
-    base = panel.engine.store(_candidates(panel, rows, years, start), f"exit_candidates_{start}")
-    rules = _rules(panel)
-    steps = trials.attrition(panel, base, f"structural at t-1, host markets, {years.first}-{years.last}", rules)
+    base = panel.engine.store(_candidates(panel, rows, years, start, within), f"exit_candidates_{start}")
+    rules = [rule for rule in _rules(panel) if not (within and rule.name == OWN_PAIRS)]
+    where = "all markets" if within else "host markets"
+    steps = trials.attrition(panel, base, f"structural at t-1, {where}, {years.first}-{years.last}", rules)
     kept = trials.keep(base, rules).drop("washed", "in_register", "elsewhere", "treated_ever", "active_at_start")
     if per_treated is not None:
         kept = panel.engine.store(_draw_controls(kept, per_treated, seed), f"exit_drawn_{start}")
     complete, absent = complete_firm_rows(kept, panel, definitions.size_exit, years)
-    complete = add_country_group(add_pair_covariates(complete, panel, years, definitions.exit_flow), panel)
+    paired = add_pair_covariates(complete, panel, years, definitions.exit_flow, everywhere=within)
+    complete = add_country_group(paired, panel)
     complete = panel.engine.store(complete, f"exit_pairs_{start}")
     panel.engine.forget(base)
     followed = panel.engine.store(_follow(panel, complete, rows, start), f"exit_trials_{start}")
@@ -134,8 +146,8 @@ def _trials(panel: Panel, start_from: StartFrom, per_treated: int | None, seed: 
     )
 
 
-def _candidates(panel: Panel, rows: Lazy, years: TrialYears, start: int) -> Lazy:
-    """Pairs structural and active at t-1 in markets that a listed mission visits in t."""
+def _candidates(panel: Panel, rows: Lazy, years: TrialYears, start: int, within: bool) -> Lazy:
+    """Pairs structural and active at t-1 in markets that a listed mission visits in t; within firms in all markets."""
     age = (nw.col("year") - nw.col("begin") + 1).clip(1, AGE_CAP).cast(nw.String)
     pairs = rows.filter(nw.col("structural") & nw.col("window_seen")).select(
         *PAIR,
@@ -143,7 +155,10 @@ def _candidates(panel: Panel, rows: Lazy, years: TrialYears, start: int) -> Lazy
         year=nw.col("year") + 1,
         spell_age_class=nw.when(nw.col("origin_seen")).then(age).otherwise(nw.lit("unseen")),
     )
-    at_host = pairs.join(trials.hosts(panel, years), on=["market", "year"], how="inner")
+    if within:
+        at_host = pairs.filter(nw.col("year").is_between(years.first, years.last))
+    else:
+        at_host = pairs.join(trials.hosts(panel, years), on=["market", "year"], how="inner")
     reached = rows.select(*PAIR, "spell", year=nw.col("year") + 1 - start)
     active = trials.flag(at_host, reached, [*PAIR, "spell", "year"], "active_at_start")
     flagged = trials.with_life(trials.with_treatment(active, panel, trials.PAIR), panel)
@@ -155,7 +170,7 @@ def _rules(panel: Panel) -> list[Rule]:
     rules = [
         Rule("in the register in t", nw.col("in_register") == 1, "firm ceased in t"),
         Rule("no listed mission to the market in t-3..t-1", nw.col("washed") == 0, "recent mission"),
-        Rule("not a control of its own", nw.col("elsewhere") == 0, "firm goes to another market in t"),
+        Rule(OWN_PAIRS, nw.col("elsewhere") == 0, "firm goes to another market in t"),
         Rule("active when follow-up starts", nw.col("active_at_start") == 1, "no trade in the year before follow-up"),
     ]
     if panel.definitions.pool == "never":

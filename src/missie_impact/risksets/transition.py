@@ -13,10 +13,12 @@ from missie_impact.registers.engine import Lazy
 from missie_impact.risksets import trials
 from missie_impact.risksets.covariates import add_country_group, add_pair_covariates, complete_firm_rows
 from missie_impact.risksets.riskset import RiskSet, Roles
-from missie_impact.risksets.trials import Rule, TrialYears
+from missie_impact.risksets.trials import Comparison, Rule, TrialYears
 
 
-def transition_risk_set(panel: Panel, *, level: Literal["firm", "market"] | None = None) -> RiskSet:
+def transition_risk_set(
+    panel: Panel, *, level: Literal["firm", "market"] | None = None, comparison: Comparison = "between_firms"
+) -> RiskSet:
     """Make the stacked trials of incidental exporters that may become structural.
 
     One row per unit and mission year t: active at the end of t-1, incidental on the window t-4..t-1, in the register
@@ -27,6 +29,8 @@ def transition_risk_set(panel: Panel, *, level: Literal["firm", "market"] | None
     Parameters
     ----------
     level : "firm" or "market" (firm x market); the definitions' ``transition_level`` unless told otherwise
+    comparison : "between_firms" (headline): pairs in host markets, a firm's other pairs are not its own controls;
+        "within_firm" (firm x market only): all markets of a firm, for :func:`missie_impact.effects.within.within_firm`
 
     Returns
     -------
@@ -41,17 +45,18 @@ def transition_risk_set(panel: Panel, *, level: Literal["firm", "market"] | None
     """
     trials.require_participants(panel)
     level = level or panel.definitions.transition_level
+    within = trials.is_within_firm(comparison, level)
     unit = trials.FIRM if level == "firm" else trials.PAIR
     years = _trial_years(panel)
-    candidates = panel.engine.store(_candidates(panel, unit, years), f"transition_candidates_{level}")
-    rules = _rules(panel, unit)
+    candidates = panel.engine.store(_candidates(panel, unit, years, within), f"transition_candidates_{level}")
+    rules = _rules(panel, unit, within)
     steps = trials.attrition(panel, candidates, f"incidental in the year before, {years.first}-{years.last}", rules)
     kept = trials.keep(candidates, rules).drop(
         "washed", "in_register", "lost_year", "lost", "elsewhere", "treated_ever"
     )
     rows, absent = complete_firm_rows(kept, panel, panel.definitions.size_transition, years)
     if level == "market":
-        rows = add_country_group(add_pair_covariates(rows, panel, years, "export"), panel)
+        rows = add_country_group(add_pair_covariates(rows, panel, years, "export", everywhere=within), panel)
     stored = panel.engine.store(rows, f"transition_{level}")
     panel.engine.forget(candidates)
     return RiskSet(
@@ -76,7 +81,7 @@ def _trial_years(panel: Panel) -> TrialYears:
     return trials.usable_years(panel, before=definitions.window, after=behind)
 
 
-def _candidates(panel: Panel, unit: list[str], years: TrialYears) -> Lazy:
+def _candidates(panel: Panel, unit: list[str], years: TrialYears, within: bool) -> Lazy:
     """Units incidental and active at t-1, with treatment, outcome and everything the rules look at."""
     definitions = panel.definitions
     level: Literal["firm", "market"] = "firm" if unit == trials.FIRM else "market"
@@ -86,7 +91,7 @@ def _candidates(panel: Panel, unit: list[str], years: TrialYears) -> Lazy:
     at_risk = incidental.with_columns(year=nw.col("year") + 1).filter(
         nw.col("year").is_between(years.first, years.last)
     )
-    if level == "market":
+    if level == "market" and not within:
         at_risk = at_risk.join(trials.hosts(panel, years), on=["market", "year"], how="inner")
     flagged = trials.with_life(trials.with_treatment(at_risk, panel, unit), panel)
     flagged = trials.never_pool(trials.elsewhere(flagged, panel), panel, unit)
@@ -119,13 +124,13 @@ def _with_later_years(active: Lazy, unit: list[str], panel: Panel) -> Lazy:
     return ahead.with_columns(later_years=counted.cast(nw.Int64)).drop(*leads)
 
 
-def _rules(panel: Panel, unit: list[str]) -> list[Rule]:
+def _rules(panel: Panel, unit: list[str], within: bool) -> list[Rule]:
     rules = [
         Rule("in the register in t", nw.col("in_register") == 1, "firm ceased, or was not yet there, in t"),
         Rule("no listed mission in t-3..t-1", nw.col("washed") == 0, "recent mission"),
         Rule("identity known", nw.col("lost") == 0, "identity lost before the outcome is seen"),
     ]
-    if unit == trials.PAIR:
+    if unit == trials.PAIR and not within:
         rules.append(Rule("not a control of its own", nw.col("elsewhere") == 0, "firm goes to another market in t"))
     if panel.definitions.pool == "never":
         rules.append(Rule("never treated", nw.col("treated_ever") == 0, "control with a mission at another time"))

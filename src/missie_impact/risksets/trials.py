@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import narwhals as nw
 
-from missie_impact.errors import NoParticipantError
+from missie_impact.errors import NoParticipantError, SettingsError
 from missie_impact.flow import Flow, FlowStep
 from missie_impact.linkage.counting import count_units
 from missie_impact.panel import Panel
 from missie_impact.registers.engine import Lazy
 
 FIRM, PAIR = ["firm"], ["firm", "market"]
+Comparison = Literal["between_firms", "within_firm"]
+
+
+def is_within_firm(comparison: Comparison, level: str) -> bool:
+    """Return whether a firm's other markets are its controls, which needs pairs."""
+    if comparison not in get_args(Comparison):
+        raise SettingsError(f"comparison: expected one of {list(get_args(Comparison))}, found {comparison!r}.")
+    if comparison == "within_firm" and level != "market":
+        raise SettingsError('comparison="within_firm" compares the markets of a firm: it needs level="market".')
+    return comparison == "within_firm"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Bounds for matched pairs: how unequal could the odds of treatment be within a pair before the finding goes?
+"""Bounds for matched pairs: how unequal the odds of treatment within a pair would have to be to undo a finding.
 
 ``gamma`` is the largest ratio of the two odds of treatment within a pair that an unobserved cause is allowed; 1 is
 chance alone. A bound is the largest one-sided p value that such a cause could have left behind.
@@ -118,7 +118,7 @@ def rosenbaum_effect(
 
 
 def _level(values: Floats, share: float) -> float:
-    """Shift at which the signed-rank statistic falls to a share of its largest value; the middle where it rests there."""
+    """Shift at which the signed-rank statistic falls to a share of its largest value; the middle where it rests."""
     expected = share * len(values) * (len(values) + 1) / 2
     slack = 1e-9 * expected
     return (_last(values, expected + slack) + _last(values, expected - slack)) / 2

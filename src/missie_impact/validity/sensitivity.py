@@ -138,7 +138,7 @@ def e_value_of(
         limit = _strength(ratios[1] / true)
     elif ratios[2] < true:
         limit = _strength(ratios[2] / true)
-    return EValue(scale, *numbers, words, *ratios, true, point, limit)
+    return EValue(scale, *numbers, words, ratios[0], ratios[1], ratios[2], true, point, limit)
 
 
 def e_value_of_difference(estimate: float, std_error: float, *, true: float = 1.0) -> EValue:
@@ -236,9 +236,10 @@ def _of_estimate(estimate: Estimate, common: bool, true: float, *, simulated: bo
 
 
 def _kind(scale: str) -> RatioScale:
-    for kind in ("risk_ratio", "odds_ratio", "hazard_ratio"):
+    kinds: tuple[RatioScale, ...] = ("risk_ratio", "odds_ratio", "hazard_ratio")
+    for kind in kinds:
         if scale.startswith(kind):
-            return kind  # type: ignore[return-value]
+            return kind
     raise SettingsError(f"an E-value needs a ratio: expected one of {list(PREFERRED)}, found {scale!r}.")
 
 
