@@ -1,9 +1,28 @@
 """Design and outcome to effect."""
 
+from missie_impact.effects.curves import Curve
 from missie_impact.effects.entry import market_entry
 from missie_impact.effects.estimate import FitOptions
 from missie_impact.effects.exit import market_exit
+from missie_impact.effects.incidence import cumulative_incidence
+from missie_impact.effects.points import CurveOptions
 from missie_impact.effects.result import Effect, Estimate, Fit
+from missie_impact.effects.survival import life_table, median_survival, restricted_mean, survival_curve
 from missie_impact.effects.transition import structural_transition
 
-__all__ = ["Effect", "Estimate", "Fit", "FitOptions", "market_entry", "market_exit", "structural_transition"]
+__all__ = [
+    "Curve",
+    "CurveOptions",
+    "Effect",
+    "Estimate",
+    "Fit",
+    "FitOptions",
+    "cumulative_incidence",
+    "life_table",
+    "market_entry",
+    "market_exit",
+    "median_survival",
+    "restricted_mean",
+    "structural_transition",
+    "survival_curve",
+]

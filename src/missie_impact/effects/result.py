@@ -24,9 +24,17 @@ from missie_impact.numerics.covariance import p_value as two_sided_p
 Floats = NDArray[np.float64]
 
 RATIO_SCALES = frozenset(
-    {"odds_ratio", "risk_ratio", "hazard_ratio", "odds_ratio_conditional", "hazard_ratio_conditional"}
+    {
+        "odds_ratio",
+        "risk_ratio",
+        "hazard_ratio",
+        "odds_ratio_conditional",
+        "hazard_ratio_conditional",
+        "restricted_mean_ratio",
+        "subdistribution_hazard_ratio",
+    }
 )
-LEVEL_PREFIXES = ("risk_with", "yearly_exit_probability_", "exit_probability_", "survival_with")
+LEVEL_PREFIXES = ("risk_with", "yearly_exit_probability_", "exit_probability_", "survival_with", "restricted_mean_with")
 """Scales of one world (a risk, a survival): a level, for which no effect of zero is tested."""
 
 MARGINAL_KEYS: dict[str, str] = {

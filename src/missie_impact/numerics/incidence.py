@@ -53,6 +53,7 @@ class ExitRows:
     cause : (n,) 0 without exit, else 1 .. K
     frequency : (n,) weights that count rows
     n_causes : K
+    probability : (n,) sampling or balancing weights, which do not count rows; None for one
     """
 
     start: Floats
@@ -60,10 +61,22 @@ class ExitRows:
     cause: Codes
     frequency: Floats
     n_causes: int
+    probability: Floats | None = None
+
+    @property
+    def weight(self) -> Floats:
+        """Both weights multiplied."""
+        return self.frequency if self.probability is None else self.frequency * self.probability
 
 
 def exit_rows(
-    stop: ArrayLike, cause: ArrayLike, *, start: ArrayLike | None = None, frequency: ArrayLike | None = None
+    stop: ArrayLike,
+    cause: ArrayLike,
+    *,
+    start: ArrayLike | None = None,
+    frequency: ArrayLike | None = None,
+    probability: ArrayLike | None = None,
+    n_causes: int | None = None,
 ) -> ExitRows:
     """Check rows for the incidence of competing exits.
 
@@ -72,6 +85,9 @@ def exit_rows(
     stop : (n,) end of each row
     cause : (n,) 0 where the row ends without an exit, 1 .. K for its cause
     start : (n,) beginning, zero if left out
+    frequency : (n,) weights that count rows
+    probability : (n,) weights that do not
+    n_causes : K, where some causes do not occur among these rows
 
     Raises
     ------
@@ -93,7 +109,8 @@ def exit_rows(
         )
     weight = np.ones(len(end)) if frequency is None else np.asarray(frequency, dtype=np.float64)
     codes = kind.astype(np.intp)
-    return ExitRows(begin, end, codes, weight, max(1, int(codes.max())))
+    other = None if probability is None else np.asarray(probability, dtype=np.float64)
+    return ExitRows(begin, end, codes, weight, n_causes or max(1, int(codes.max())), other)
 
 
 def cumulative_incidence(rows: ExitRows) -> Incidence:
@@ -107,7 +124,7 @@ def cumulative_incidence(rows: ExitRows) -> Incidence:
     time, position = np.unique(rows.stop[exits], return_inverse=True)
     m, k = len(time), rows.n_causes
     key = position.reshape(-1) * k + rows.cause[exits] - 1
-    events = np.bincount(key, rows.frequency[exits], m * k).astype(np.float64, copy=False).reshape(m, k)
+    events = np.bincount(key, rows.weight[exits], m * k).astype(np.float64, copy=False).reshape(m, k)
     at_risk = _at_risk(rows, time)
     with np.errstate(invalid="ignore", divide="ignore"):
         hazard = np.where(at_risk[:, None] > 0, events / at_risk[:, None], 0.0)
@@ -131,18 +148,19 @@ def incidence_std_error(rows: ExitRows, times: ArrayLike, clusters: Clusters | N
     curves = cumulative_incidence(rows)
     found = []
     for t in np.asarray(times, dtype=np.float64).reshape(-1):
-        influence = _influence(rows, curves, float(t))
+        influence = incidence_influence(rows, curves, float(t))
         if clusters is None:
-            found.append(np.sqrt((influence**2 * rows.frequency[:, None]).sum(axis=0)))
+            of_unit = influence if rows.probability is None else influence * rows.probability[:, None]
+            found.append(np.sqrt((of_unit**2 * rows.frequency[:, None]).sum(axis=0)))
             continue
-        whole = influence * rows.frequency[:, None]
+        whole = influence * rows.weight[:, None]
         sums = np.array([np.bincount(clusters.codes, column, minlength=clusters.count) for column in whole.T])
         found.append(np.sqrt((sums**2).sum(axis=1)))
     return np.array(found)
 
 
-def _influence(rows: ExitRows, curves: Incidence, t: float) -> Floats:
-    """What a unit of each row adds to incidences and survival at t, (n, K + 1)."""
+def incidence_influence(rows: ExitRows, curves: Incidence, t: float) -> Floats:
+    """Return what a unit of weight of each row adds to incidences and survival at t, (n, K + 1)."""
     n, k = len(rows.stop), rows.n_causes
     inside = curves.time <= t
     time, at_risk = curves.time[inside], curves.at_risk[inside]
@@ -180,6 +198,6 @@ def _positions(rows: ExitRows, time: Floats) -> tuple[Codes, Codes, Codes]:
 def _at_risk(rows: ExitRows, time: Floats) -> Floats:
     first = np.searchsorted(time, rows.start, side="right")
     last = np.searchsorted(time, rows.stop, side="right")
-    m = len(time)
-    change = np.bincount(first, rows.frequency, m + 1) - np.bincount(last, rows.frequency, m + 1)
+    m, weight = len(time), rows.weight
+    change = np.bincount(first, weight, m + 1) - np.bincount(last, weight, m + 1)
     return np.cumsum(change)[:m].astype(np.float64, copy=False)

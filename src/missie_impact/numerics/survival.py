@@ -6,16 +6,14 @@ A row is at risk at time t when start < t <= stop. Entering late (left truncatio
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
 from missie_impact.errors import EmptyTableError, SettingsError
+from missie_impact.numerics.bands import Interval, interval_of
 from missie_impact.numerics.cells import Floats
-
-Interval = Literal["log-log", "log", "plain"]
 
 SMALL_RISK_SET = 2
 
@@ -135,8 +133,6 @@ def kaplan_meier(
     ----------
     Kaplan and Meier (1958), JASA 53, 457-481; Klein and Moeschberger (2003), sections 4.2 and 4.6.
     """
-    if interval not in get_args(Interval):
-        raise SettingsError(f"expected an interval among {list(get_args(Interval))}, found {interval!r}.")
     stop, event = np.asarray(stop, dtype=np.float64), np.asarray(event, dtype=np.float64)
     start = np.zeros(len(stop)) if start is None else np.asarray(start, dtype=np.float64)
     weight = np.ones(len(stop)) if frequency is None else np.asarray(frequency, dtype=np.float64)
@@ -166,15 +162,7 @@ def _curve(time: Floats, at_risk: Floats, events: Floats, interval: Interval, le
     with np.errstate(divide="ignore", invalid="ignore"):
         log_error = np.sqrt(np.cumsum(events / (at_risk * (at_risk - events))))  # of log survival
         log_error = np.where(survival > 0, log_error, np.nan)
-        half = float(special.ndtri(0.5 + level / 2)) * log_error
-        if interval == "plain":
-            low, high = survival - half * survival, survival + half * survival
-        elif interval == "log":
-            low, high = survival * np.exp(-half), survival * np.exp(half)
-        else:
-            relative = half / np.log(survival)
-            low, high = survival ** np.exp(-relative), survival ** np.exp(relative)
-    low, high = np.clip(low, 0.0, 1.0), np.clip(high, 0.0, 1.0)
+    low, high = interval_of(survival, survival * log_error, float(special.ndtri(0.5 + level / 2)), interval)
     return SurvivalCurve(
         time, at_risk, events, survival, survival * log_error, low, high, np.cumsum(events / at_risk),
         _warnings(time, at_risk, survival),

@@ -1,0 +1,182 @@
+"""Points of curves: estimates at chosen times with errors by cluster, intervals, bands and what stands behind them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import special
+
+from missie_impact.effects.followed import Followed
+from missie_impact.errors import SettingsError
+from missie_impact.numerics.bands import (
+    DRAWS,
+    Interval,
+    critical_value,
+    greenwood_covariance,
+    influence_covariance,
+    interval_of,
+)
+from missie_impact.numerics.covariance import Clusters
+from missie_impact.numerics.incidence import ExitRows, Incidence, cumulative_incidence, incidence_influence
+
+Floats = NDArray[np.float64]
+Codes = NDArray[np.intp]
+
+MOST_POINTS = 250
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurveOptions:
+    """Settings of curves that are rarely changed.
+
+    Attributes
+    ----------
+    conf_level : of intervals and bands
+    interval : "log-log" (stays within 0 and 1), "log" or "plain", as R's ``survfit(conf.type=)``
+    times : points of the curve; None takes the beginning and every time with an event, or 250 of them evenly where
+        there are more
+    bands : whether to compute bands that hold at all times at once
+    draws, seed : of the simulation behind the bands
+    """
+
+    conf_level: float = 0.95
+    interval: Interval = "log-log"
+    times: tuple[float, ...] | None = None
+    bands: bool = True
+    draws: int = DRAWS
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0.5 < self.conf_level < 1:
+            raise SettingsError(f"conf_level: expected a number between 0.5 and 1, found {self.conf_level}.")
+        if self.interval not in get_args(Interval):
+            raise SettingsError(f"interval: expected one of {list(get_args(Interval))}, found {self.interval!r}.")
+        if self.times is not None and list(self.times) != sorted(set(self.times)):
+            raise SettingsError("times: expected rising numbers, found others.")
+
+    @property
+    def quantile(self) -> float:
+        """Normal quantile of a pointwise interval."""
+        return float(special.ndtri(0.5 + self.conf_level / 2))
+
+
+DEFAULT_CURVE = CurveOptions()
+BAND_NOTE = (
+    "bands hold at all times at once: the quantile of the largest standardised error, simulated with the covariance of "
+    "the curve"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One arm of one group: its curves and their joint covariances at chosen times.
+
+    Attributes
+    ----------
+    positions : (n,) its rows among all rows
+    exits, curves : its rows and its curves at all times with an event
+    time : (t,) times looked at
+    """
+
+    positions: Codes
+    exits: ExitRows
+    curves: Incidence
+    time: Floats
+
+
+def arm_of(followed: Followed, positions: Codes, options: CurveOptions, *, cause: Codes | None = None) -> Arm:
+    """Estimate the curves of an arm, of all causes or of those given by ``cause`` (n of all rows)."""
+    exits = followed.exits(positions, cause)
+    curves = cumulative_incidence(exits)
+    time = curves.time
+    if options.times is not None:
+        last = float(exits.stop.max())
+        time = np.array([t for t in options.times if t <= last], dtype=np.float64)
+    elif len(time) > MOST_POINTS:
+        time = time[np.unique(np.linspace(0, len(time) - 1, MOST_POINTS).round().astype(np.intp))]
+    if options.times is None:
+        time = np.concatenate([[float(exits.start.min())], time])
+    return Arm(positions, exits, curves, time)
+
+
+def added(followed: Followed, arm: Arm, column: int, time: float) -> Floats:
+    """What each row of the arm adds to a curve at a time, weights included; scaled so that squares sum to variances.
+
+    ``column`` is a cause, or the last for survival.
+    """
+    influence = incidence_influence(arm.exits, arm.curves, time)[:, column]
+    weight = arm.exits.weight
+    # on their own, f equal rows are f squares of one each
+    return influence * (weight if followed.clusters else weight / np.sqrt(arm.exits.frequency))
+
+
+def clusters_or_rows(followed: Followed) -> tuple[Clusters, ...]:
+    """Clusters of the errors; rows on their own where none were asked for."""
+    n = followed.rows.n
+    return followed.clusters or (Clusters(np.arange(n), n),)
+
+
+def curve_covariance(followed: Followed, arm: Arm, column: int, greenwood: bool = False) -> Floats:
+    """Joint covariance of one curve of an arm at its times, (t, t).
+
+    Greenwood's where rows are on their own and the curve is survival (``greenwood``), else influences summed by
+    cluster.
+    """
+    if greenwood and not followed.clusters and arm.exits.probability is None:
+        curves = arm.curves
+        exits = curves.events.sum(axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            steps = np.where(exits > 0, exits / (curves.at_risk * (curves.at_risk - exits)), 0.0)
+        place = np.searchsorted(curves.time, arm.time, side="right")
+        variance = np.concatenate([[0.0], np.cumsum(steps)])[place]
+        return greenwood_covariance(np.concatenate([[1.0], curves.survival])[place], variance)
+    columns = [(arm.positions, added(followed, arm, column, float(t))) for t in arm.time]
+    return influence_covariance(columns, clusters_or_rows(followed))
+
+
+def points(
+    followed: Followed, arm: Arm, value: Floats, covariance: Floats, events: Floats, options: CurveOptions
+) -> pd.DataFrame:
+    """Table of one curve: estimate, error, interval and band at each time, and the counts behind it.
+
+    Parameters
+    ----------
+    value, covariance : (t,) and (t, t), of the curve
+    events : (n,) 1 for the rows of the arm with the event that the curve shows
+    """
+    variance = np.diag(covariance)
+    edge = (value <= 0.0) | (value >= 1.0)
+    error = np.sqrt(np.where(variance >= 0, variance, np.nan))
+    shown = np.where(edge & ~(error > 0), np.nan, error)
+    low, high = interval_of(value, shown, options.quantile, options.interval)
+    table = pd.DataFrame({"time": arm.time, "estimate": value, "std_error": np.where(value <= 0.0, shown, error)})
+    table["conf_low"], table["conf_high"] = low, high
+    if options.bands:
+        usable = np.isfinite(shown) & ~edge
+        critical = critical_value(
+            covariance[np.ix_(usable, usable)], options.conf_level, draws=options.draws, seed=options.seed
+        )
+        band = interval_of(value, np.where(usable, shown, np.nan), critical, options.interval)
+        table["band_low"], table["band_high"] = band
+    return table.assign(**_counts(followed, arm, events))
+
+
+def _counts(followed: Followed, arm: Arm, events: Floats) -> dict[str, Floats]:
+    """At risk just before each time, events since the time before, and firms among those at risk."""
+    start, stop, frequency = arm.exits.start, arm.exits.stop, arm.exits.frequency
+    place = np.searchsorted(arm.time, stop, side="left")
+    with_event = np.bincount(place, frequency * events, len(arm.time) + 1)[: len(arm.time)]
+    at_risk, firms = np.zeros(len(arm.time)), np.full(len(arm.time), np.nan)
+    numbered = None if followed.rows.firm is None else followed.rows.firm[arm.positions]
+    for j, t in enumerate(arm.time):
+        inside = (start < t) & (t <= stop)
+        if j == 0 and not inside.any():  # the beginning: those there from then on
+            inside = (start <= t) & (t < stop)
+        at_risk[j] = frequency[inside].sum()
+        if numbered is not None:
+            firms[j] = len(np.unique(numbered[inside]))
+    return {"n_at_risk": at_risk, "n_events": with_event, "n_firms": firms}
