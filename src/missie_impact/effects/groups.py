@@ -59,7 +59,7 @@ def estimate_group(rows: Rows, group: Group, link: LinkName, scales: ScalesOf) -
         terms=terms,
         coef=coef,
         term_reasons=reasons,
-        coef_covariances={name: _spread(cov.matrix, places, len(terms)) for name, cov in covariances.items()},
+        coef_covariances={name: spread(cov.matrix, places, len(terms)) for name, cov in covariances.items()},
         degrees={name: degrees[name.removesuffix(FIXED)] for name in made.covariances},
         notes=(*_notes(fitted), *_cluster_notes(fitted, covariances), *made.notes),
         log_likelihood=fitted.fit.log_likelihood,
@@ -131,51 +131,54 @@ def estimate_all(
 def flow_of(risk_flow: Flow, fitted: Fitted) -> Flow:
     """Return the flow of the risk set with the rows that left the likelihood behind it."""
     counts = fitted.counts()
-    reason = "; ".join(_certain_notes(fitted))
+    reason = "; ".join(certain_notes(fitted.certain))
     return risk_flow.then(FlowStep("in the likelihood", counts.n_rows, counts.n_firms, counts.n_treated, reason))
 
 
 def _terms(fitted: Fitted) -> tuple[tuple[TermName, ...], Floats, tuple[str, ...], list[int]]:
     """All coefficients, those without an estimate among them, and the places of those with one."""
     plain = fitted.rows.plain
-    names = [_term_name(term, plain) for term in fitted.fit.terms]
+    names = [term_name(term, plain) for term in fitted.fit.terms]
     values, reasons = [*fitted.fit.coef.tolist()], [""] * len(names)
     for term in fitted.settled.aliased:
-        names.append(_term_name(term, plain))
+        names.append(term_name(term, plain))
         reasons.append("collinear with others")
     for found in fitted.certain:
         if found.level:
             names.append(TermName(found.variable, "" if found.variable in plain else found.level))
-            reasons.append(_certain_text(found))
+            reasons.append(certain_text(found))
     values += [np.nan] * (len(names) - len(values))
     # The treatment first after the constant: it is what the reader looks for.
     return tuple(names), np.array(values), tuple(reasons), list(range(len(fitted.fit.terms)))
 
 
-def _term_name(term: Term, plain: frozenset[str]) -> TermName:
+def term_name(term: Term, plain: frozenset[str]) -> TermName:
+    """Name a column of a design; a 0/1 column after its variable alone."""
     return TermName(term.variable, "" if term.variable in plain else term.level)
 
 
-def _spread(matrix: Floats, places: list[int], size: int) -> Floats:
+def spread(matrix: Floats, places: list[int], size: int) -> Floats:
+    """Put a covariance at the places of the terms that have an estimate, NaN elsewhere."""
     wide = np.full((size, size), np.nan)
     wide[np.ix_(places, places)] = matrix
     return wide
 
 
-def _certain_text(found: Certain) -> str:
+def certain_text(found: Certain) -> str:
+    """Say which level left the likelihood with its rows."""
     if not found.level:
         return f"outcome certain for {found.variable}: {found.rows} rows left the likelihood"
     kind = "only" if found.events else "no"
     return f"{kind} events at {found.variable}={found.level}: {found.rows} rows left the likelihood"
 
 
-def _certain_notes(fitted: Fitted) -> list[str]:
+def certain_notes(certain: Sequence[Certain]) -> list[str]:
     """One line per level, or per control where many of its levels left."""
     notes = []
-    for variable in dict.fromkeys(found.variable for found in fitted.certain):
-        levels = [found for found in fitted.certain if found.variable == variable]
+    for variable in dict.fromkeys(found.variable for found in certain):
+        levels = [found for found in certain if found.variable == variable]
         if len(levels) <= MANY_LEVELS:
-            notes += [_certain_text(found) for found in levels]
+            notes += [certain_text(found) for found in levels]
         else:
             rows = sum(found.rows for found in levels)
             notes.append(
@@ -185,7 +188,7 @@ def _certain_notes(fitted: Fitted) -> list[str]:
 
 
 def _notes(fitted: Fitted) -> list[str]:
-    notes = _certain_notes(fitted)
+    notes = certain_notes(fitted.certain)
     if fitted.certain:
         notes.append("rows that left the likelihood keep their certain risk, the same in both worlds")
     if fitted.constant:

@@ -5,17 +5,24 @@ Sums over risk sets are differences of cumulative sums over the sorted times, so
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import linalg
+from scipy import linalg, special
 
 from missie_impact.errors import CollinearityError, ConvergenceError, NoEventError, SettingsError
 from missie_impact.numerics.cells import Codes, Floats
 from missie_impact.numerics.contrasts import sum_by
-from missie_impact.numerics.covariance import Clusters, Covariance, cluster_covariance
+from missie_impact.numerics.covariance import (
+    Clusters,
+    Covariance,
+    cluster_covariance,
+    dimensions,
+    positive_part,
+)
 
 Ties = Literal["efron", "breslow"]
 
@@ -39,6 +46,7 @@ class CoxData:
     fraction : (E,) Efron's share of the tied events already gone, zero under Breslow
     own : (n,) event time of the row's own event, -1 without one
     tied_weight : (T,) mean weight of the events of each time
+    clock : (T,) when each event time is; the same moment in two strata are two event times
     """
 
     x: Floats
@@ -50,6 +58,7 @@ class CoxData:
     fraction: Floats
     own: Codes
     tied_weight: Floats
+    clock: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +147,7 @@ def cox_data(
     tied = np.bincount(own[happened], w[happened], minlength=len(times)) / count
     centred = x - np.average(x, axis=0, weights=w)
     last, first = (np.searchsorted(times, r, side="right").astype(np.intp) for r in (stop_rank, start_rank))
-    return CoxData(centred, happened, w, last, first, time, fraction, own, tied)
+    return CoxData(centred, happened, w, last, first, time, fraction, own, tied, values[times % len(values)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,13 +212,86 @@ def cox_score_residuals(data: CoxData, coef: Floats) -> Floats:
     return score * data.weight[:, None]
 
 
-def cox_covariance(data: CoxData, fit: CoxFit, clusters: Clusters | None = None) -> Covariance:
-    """Robust covariance: of rows, or of clusters, without a small-sample factor, as R's ``coxph(cluster=)``."""
+def cox_covariance(data: CoxData, fit: CoxFit, clusters: Clusters | Sequence[Clusters] | None = None) -> Covariance:
+    """Robust covariance: of rows, of clusters, or two-way, without a small-sample factor, as R's ``coxph(cluster=)``."""
     scores = cox_score_residuals(data, fit.coef)
-    if clusters is not None:
-        return cluster_covariance(fit.bread, sum_by(scores, clusters), "cr0")
+    listed = [clusters] if isinstance(clusters, Clusters) else list(clusters or ())
+    if len(listed) == 1:
+        return cluster_covariance(fit.bread, sum_by(scores, listed[0]), "cr0")
     influence = scores @ fit.bread
-    return Covariance(influence.T @ influence, (), "hc0", np.inf)
+    if not listed:
+        return Covariance(influence.T @ influence, (), "hc0", np.inf)
+    parts = [sign * (summed := sum_by(influence, part)).T @ summed for part, sign in dimensions(listed)]
+    matrix, truncated = positive_part(np.sum(parts, axis=0))
+    counts = tuple(c.count for c in listed)
+    return Covariance(matrix, counts, "cr0", min(counts) - 1.0, truncated)
+
+
+def martingale_residuals(data: CoxData, coef: Floats) -> Floats:
+    """Event less the expected number of events of each row (n,), weights not included; they sum to zero."""
+    sets = _risk_sets(data, coef)
+    expected = sets.risk * _exposure(data, data.tied_weight[data.time] / sets.denominator)
+    residuals: Floats = data.event - expected
+    return residuals
+
+
+@dataclass(frozen=True, slots=True)
+class Proportionality:
+    """Score tests of effects that change along time.
+
+    Attributes
+    ----------
+    statistic, df, p_value : per set of columns asked for, then of all together
+    """
+
+    statistic: Floats
+    df: NDArray[np.intp]
+    p_value: Floats
+
+
+def proportionality(data: CoxData, fit: CoxFit, of_time: Floats, columns: Sequence[Sequence[int]]) -> Proportionality:
+    """Score test of each set of covariates times a function of time, added to the model; the last is of all at once.
+
+    Parameters
+    ----------
+    of_time : (T,) the function at each event time, such as ``data.clock`` or `kaplan_meier_clock`
+    columns : sets of columns tested together, such as the dummies of a factor
+
+    References
+    ----------
+    Grambsch and Therneau (1994), Biometrika 81, 515-526; the score test itself, as R's ``cox.zph`` from survival 3.0.
+    """
+    sets, k = _risk_sets(data, fit.coef), data.x.shape[1]
+    g = of_time[data.time]
+    g = g - g.mean()  # the test does not feel a shift
+    each = data.tied_weight[data.time]
+    own_time = (of_time - of_time[data.time].mean())[data.own[data.event]] * data.weight[data.event]
+    score = own_time @ data.x[data.event] - (each * g) @ sets.mean
+    first, second = (_information(data, sets, each * power) for power in (g, g * g))
+    chosen = [*(list(c) for c in columns), list(range(k))]
+    # what the tested column adds beyond the model: the information of both, less what the model itself explains
+    left = second - first @ fit.bread @ first
+    found = [float(score[c] @ linalg.solve(left[np.ix_(c, c)], score[c], assume_a="pos")) for c in chosen]
+    df = np.array([len(c) for c in chosen])
+    return Proportionality(np.array(found), df, np.asarray(special.chdtrc(df, found), dtype=np.float64))
+
+
+def kaplan_meier_clock(data: CoxData) -> Floats:
+    """One less Kaplan-Meier just before each event time (T,), all strata together, rows unweighted."""
+    clock, moment = np.unique(data.clock, return_inverse=True)
+    moment = moment.reshape(-1)
+    ones = np.ones((len(data.event), 1))
+    at_risk = np.bincount(moment, _at_risk(data, ones)[:, 0], len(clock))
+    events = np.bincount(moment[data.own[data.event]], minlength=len(clock))
+    before = np.concatenate([[1.0], np.cumprod(1 - events / at_risk)[:-1]])
+    return np.asarray((1 - before)[moment], dtype=np.float64)
+
+
+def _information(data: CoxData, sets: _RiskSets, each: Floats) -> Floats:
+    """Information summed over the events with weights ``each`` (E,)."""
+    second = data.weight * sets.risk * _exposure(data, each / sets.denominator)
+    information: Floats = data.x.T @ (data.x * second[:, None]) - sets.mean.T @ (sets.mean * each[:, None])
+    return information
 
 
 def _step(data: CoxData, coef: Floats, here: _RiskSets, scale: Floats) -> tuple[Floats, _RiskSets]:
