@@ -32,6 +32,8 @@ RATIO_SCALES = frozenset(
         "hazard_ratio_conditional",
         "restricted_mean_ratio",
         "subdistribution_hazard_ratio",
+        "odds_ratio_within_firm_year",
+        "odds_ratio_within_strata",
     }
 )
 LEVEL_PREFIXES = ("risk_with", "yearly_exit_probability_", "exit_probability_", "survival_with", "restricted_mean_with")
