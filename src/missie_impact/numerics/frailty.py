@@ -18,8 +18,14 @@ from scipy import linalg, special
 from missie_impact.errors import ConvergenceError, SettingsError
 from missie_impact.numerics.binomial import BinomialFit, fit_binomial
 from missie_impact.numerics.cells import Codes, Design, Floats, Term
-from missie_impact.numerics.links import LinkName, get_link
-from missie_impact.numerics.quadrature import hermite_rule, integrate_clusters
+from missie_impact.numerics.links import LARGEST_ETA, LinkName, get_link
+from missie_impact.numerics.quadrature import (
+    ClusterIntegral,
+    ClusterRows,
+    hermite_rule,
+    integrate_clusters,
+    summed_rows,
+)
 
 CHUNK_NUMBERS = 800_000  # numbers held at a time; small enough for the cache
 HALVINGS = 30
@@ -89,6 +95,11 @@ class FrailtyData:
     before_entry: NDArray[np.bool_]
     starts: Codes
     weight: Floats
+
+    @property
+    def cluster(self) -> Codes:
+        """Cluster of each row, shape (n,)."""
+        return np.repeat(np.arange(len(self.starts)), np.diff(np.append(self.starts, len(self.y))))
 
 
 def frailty_data(
@@ -197,6 +208,17 @@ def frailty_scores(
     return _evaluate(data, np.append(coef, sd), link, points).by_cluster
 
 
+def frailty_by_cluster(
+    coef: Floats, sd: float, data: FrailtyData, *, link: LinkName = "cloglog", points: int = 15
+) -> tuple[Floats, Floats]:
+    """Log likelihood of each cluster (G,) and its derivative in coef and sd (G, k + 1), without probability weights.
+
+    Of rows without events, these are the logarithm of the probability of surviving them, given those before entry.
+    """
+    found = _evaluate(replace(data, weight=np.ones(len(data.starts))), np.append(coef, sd), link, points)
+    return found.log_likelihoods, found.by_cluster
+
+
 def predicted_effects(
     coef: Floats, sd: float, data: FrailtyData, *, link: LinkName = "cloglog", points: int = 15
 ) -> tuple[Floats, Floats]:
@@ -208,55 +230,104 @@ def predicted_effects(
 
 @dataclass(frozen=True, slots=True)
 class _Evaluation:
-    log_likelihood: float
+    log_likelihoods: Floats
     by_cluster: Floats
-    score: Floats
     information: Floats
-    outer: Floats
     mean: Floats
     second: Floats
+    modes: tuple[Floats, ...]
+    weight: Floats
+
+    @property
+    def log_likelihood(self) -> float:
+        return float(self.weight @ self.log_likelihoods)
+
+    @property
+    def score(self) -> Floats:
+        total: Floats = self.by_cluster.sum(axis=0)
+        return total
+
+    @property
+    def outer(self) -> Floats:
+        return self.by_cluster.T @ self.by_cluster
 
 
 def _evaluate(
-    data: FrailtyData, theta: Floats, link: LinkName, points: int, *, derivatives: bool = True
+    data: FrailtyData,
+    theta: Floats,
+    link: LinkName,
+    points: int,
+    *,
+    derivatives: bool = True,
+    modes: tuple[Floats, ...] = (),
 ) -> _Evaluation:
-    nodes, log_weights = hermite_rule(points)
-    k, g, functions = len(theta), len(data.starts), get_link(link)
-    information = np.zeros((k, k))
-    log_likelihood, mean, second = np.zeros(g), np.zeros(g), np.zeros(g)
-    by_cluster = np.zeros((g, k)) if derivatives else np.zeros((0, k))
-    eta = data.design.predict(theta[:-1])
-    entry = bool(data.before_entry.any())
-    for clusters, rows in _chunks(data, points * (k + 4) if derivatives else 4 * points):
-        starts = data.starts[clusters] - rows.start
-        x = data.design.written_out(rows) if derivatives else np.empty((0, 0))
-        for sign, f in ((1, data.frequency[rows]), (-1, data.frequency[rows] * data.before_entry[rows])):
-            if sign < 0 and not entry:
-                continue
-            y = data.y[rows]
-            part = integrate_clusters(functions, (y, eta[rows], f), starts, theta[-1], (nodes, log_weights), x,
-                              data.weight[clusters])  # fmt: skip
-            log_likelihood[clusters] += sign * part.log_likelihood
-            if sign > 0:
-                mean[clusters], second[clusters] = part.mean, part.second
+    """Likelihood of all rows less that of the rows before entry; ``modes`` are those of parameters near by."""
+    k, g = len(theta), len(data.starts)
+    eta, cluster = data.design.predict(theta[:-1]), data.cluster
+    with np.errstate(over="ignore", invalid="ignore"):  # far off, the likelihood is not finite and the step is halved
+        rate = data.frequency * np.exp(np.minimum(eta, LARGEST_ETA)) * summed_rows(get_link(link), data.y)
+        parts = [(1.0, None)] + ([(-1.0, data.before_entry)] if data.before_entry.any() else [])
+        found, curvature, information = [], np.zeros(len(eta)), np.zeros((k, k))
+        for position, (sign, among) in enumerate(parts):
+            rates = rate if among is None else rate * among
+            near = modes[position] if modes else None
+            part = _integrate(data, theta, link, points, (eta, rates, among), derivatives, near)
+            found.append(part)
             if derivatives:
-                by_cluster[clusters] += sign * part.score
+                curvature += sign * rates * (part.growth * data.weight)[cluster]
                 information += sign * part.information
-    weighted = by_cluster * data.weight[:, None] if derivatives else by_cluster
+        if derivatives:
+            information[:-1, :-1] += data.design.crossproduct(curvature)
+    total = found[0].log_likelihood - (found[1].log_likelihood if len(found) > 1 else 0.0)
+    by_cluster = found[0].score - (found[1].score if len(found) > 1 else 0.0)
     return _Evaluation(
-        float(data.weight @ log_likelihood), weighted, weighted.sum(axis=0), information, weighted.T @ weighted, mean,
-        second,
+        total, by_cluster * data.weight[:, None] if derivatives else np.zeros((0, k)), information, found[0].mean,
+        found[0].second, tuple(part.mode for part in found), data.weight,
     )  # fmt: skip
 
 
-def _chunks(data: FrailtyData, numbers_per_row: int) -> list[tuple[slice, slice]]:
-    """Whole clusters at a time."""
-    edges = np.append(data.starts, len(data.y))
+def _integrate(
+    data: FrailtyData,
+    theta: Floats,
+    link: LinkName,
+    points: int,
+    of_rows: tuple[Floats, Floats, NDArray[np.bool_] | None],
+    derivatives: bool,
+    near: Floats | None,
+) -> ClusterIntegral:
+    """Integrate all clusters, as many at a time as the cache holds."""
+    eta, rates, among = of_rows
+    functions, rule, g, k = get_link(link), hermite_rule(points), len(data.starts), len(theta)
+    single = ~summed_rows(functions, data.y)
+    positions = np.flatnonzero(single if among is None else single & among)
+    edges = np.searchsorted(positions, np.append(data.starts, len(data.y))).astype(np.intp)
+    summed_rate = np.bincount(data.cluster, rates, g).astype(np.float64, copy=False)
+    rows = ClusterRows(data.y[positions], eta[positions], data.frequency[positions], edges, summed_rate)
+    summed = data.design.cluster_sums(rates, data.cluster, g) if derivatives else np.empty((g, 0))
+    found = []
+    for clusters in _chunks(edges, points * (k + 4) if derivatives else 4 * points):
+        own = positions[rows.rows(clusters)]
+        covariates = None
+        if derivatives:
+            covariates = data.design.written_out(own), summed[clusters], data.weight[clusters]
+        start = None if near is None else near[clusters]
+        part = rows.part(clusters)
+        found.append(integrate_clusters(functions, part, theta[-1], rule, start=start, derivatives=covariates))
+    joined = [np.concatenate([getattr(part, name) for part in found]) for name in BY_CLUSTER]
+    return ClusterIntegral(*joined, information=np.sum([part.information for part in found], axis=0))
+
+
+BY_CLUSTER = ("log_likelihood", "mode", "mean", "second", "growth", "score")
+
+
+def _chunks(edges: Codes, numbers_per_row: int) -> list[slice]:
+    """Whole clusters at a time; a cluster costs as much as a row of its own."""
+    load = np.arange(len(edges)) + edges
     size = max(1, CHUNK_NUMBERS // max(numbers_per_row, 1))
-    found, first, g = [], 0, len(data.starts)
-    while first < g:
-        last = max(first + 1, int(np.searchsorted(edges, edges[first] + size, side="right")) - 1)
-        found.append((slice(first, last), slice(int(edges[first]), int(edges[last]))))
+    found, first = [], 0
+    while first < len(edges) - 1:
+        last = max(first + 1, int(np.searchsorted(load, load[first] + size, side="right")) - 1)
+        found.append(slice(first, last))
         first = last
     return found
 
@@ -270,8 +341,7 @@ def _rows(design: Design, order: Codes) -> Design:
 def followed_rows(data: FrailtyData) -> tuple[Floats, Design, Floats, Floats]:
     """Return outcome, design, frequency and probability weights of the rows from entry on."""
     rows = np.flatnonzero(~data.before_entry)
-    weight = np.repeat(data.weight, np.diff(np.append(data.starts, len(data.y))))
-    return data.y[rows], _rows(data.design, rows), data.frequency[rows], weight[rows]
+    return data.y[rows], _rows(data.design, rows), data.frequency[rows], data.weight[data.cluster[rows]]
 
 
 def _start(data: FrailtyData, pooled: BinomialFit, link: LinkName, points: int) -> tuple[Floats, _Evaluation] | None:
@@ -311,7 +381,7 @@ def _advance(
     for halving in range(HALVINGS):
         trial = theta + direction * 0.5**halving
         trial[-1] = abs(trial[-1])  # the likelihood is even in the standard deviation
-        there = _evaluate(data, trial, link, points)
+        there = _evaluate(data, trial, link, points, modes=here.modes)
         after = float(np.abs(there.score / scale).max())
         if there.log_likelihood >= here.log_likelihood or (before < NEAR_ENOUGH and after < 0.9 * before):
             return trial, there

@@ -11,11 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import linalg
 
 from missie_impact.errors import ConvergenceError, SettingsError
 from missie_impact.numerics.binomial import fit_binomial
-from missie_impact.numerics.cells import Codes, Floats, Term
+from missie_impact.numerics.cells import Floats, Term
 from missie_impact.numerics.frailty import FrailtyData, boundary_p_value, followed_rows
 
 MOST_EVENTS = 6  # per cluster: 64 subsets, and signs that cancel no more than a few digits
@@ -111,16 +112,48 @@ def gamma_loglik_at(coef: Floats, variance: float, data: FrailtyData) -> float:
     return _evaluate(data, np.append(coef, np.log(variance)))[0]
 
 
+def gamma_by_cluster(coef: Floats, variance: float, data: FrailtyData) -> tuple[Floats, Floats]:
+    """Log likelihood of each cluster (G,) and its derivative in coef and log variance, without probability weights."""
+    return _by_cluster(data, np.append(coef, np.log(variance)))
+
+
+def gamma_predicted_effects(coef: Floats, variance: float, data: FrailtyData) -> tuple[Floats, Floats]:
+    """Mean and standard deviation of each cluster's multiplier given all its rows, (G,) each.
+
+    Rows of rate zero and events would change the likelihood by a factor w: moments are ratios of such likelihoods.
+    """
+    g = len(data.starts)
+    rate = data.frequency * np.exp(np.minimum(data.design.predict(coef), 500.0))
+    quiet = data.y <= 0
+    total = np.bincount(data.cluster, np.where(quiet, rate, 0.0), g)
+    events = np.bincount(data.cluster[~quiet], minlength=g)
+    first, positions = np.cumsum(events) - events, np.flatnonzero(~quiet)
+    mean, second = np.empty(g), np.empty(g)
+    for m in np.unique(events):
+        chosen = np.flatnonzero(events == m)
+        signs, mass = _subsets(total[chosen], rate[positions[first[chosen][:, None] + np.arange(m)]])
+        logs = np.log1p(variance * mass)
+        survive, once, twice = (np.exp(-logs * (1 / variance + j)) @ signs for j in (0, 1, 2))
+        value = np.maximum(survive, np.finfo(float).tiny)
+        mean[chosen], second[chosen] = once / value, (1 + variance) * twice / value
+    return mean, np.sqrt(np.maximum(second - mean**2, 0.0))
+
+
 def gamma_scores(coef: Floats, variance: float, data: FrailtyData) -> Floats:
     """Score of each cluster in coef and log variance, (G, k + 1): their sums make a robust covariance."""
     return _evaluate(data, np.append(coef, np.log(variance)))[1]
 
 
 def _evaluate(data: FrailtyData, theta: Floats) -> tuple[float, Floats]:
-    """Log likelihood, and the score of each cluster in coef and log variance."""
+    """Log likelihood, and the score of each cluster in coef and log variance, weights included."""
+    log_likelihood, scores = _by_cluster(data, theta)
+    return float(data.weight @ log_likelihood), scores * data.weight[:, None]
+
+
+def _by_cluster(data: FrailtyData, theta: Floats) -> tuple[Floats, Floats]:
     g, variance = len(data.starts), float(np.exp(theta[-1]))
     rate = np.exp(np.minimum(data.design.predict(theta[:-1]), 500.0))
-    cluster = _clusters(data)
+    cluster = data.cluster
     quiet = data.y <= 0
     calm = np.where(quiet, data.frequency * rate, 0.0)
     total = np.bincount(cluster, calm, g).astype(np.float64, copy=False)
@@ -143,21 +176,29 @@ def _evaluate(data: FrailtyData, theta: Floats) -> tuple[float, Floats]:
         log_likelihood += np.log1p(variance * entry) / variance
         of_variance -= np.log1p(variance * entry) / variance - entry / (1 + variance * entry)
         row += survived / (1 + variance * entry)[cluster]
-    scores = np.column_stack([data.design.cluster_sums(row, cluster, g), of_variance]) * data.weight[:, None]
-    return float(data.weight @ log_likelihood), scores
+    return log_likelihood, np.column_stack([data.design.cluster_sums(row, cluster, g), of_variance])
 
 
 def _cluster_likelihood(total: Floats, events: Floats, variance: float) -> tuple[Floats, Floats, Floats, Floats]:
     """Likelihood of clusters with m events each, and its derivatives in H, in each event's rate, in log variance."""
-    m = events.shape[1]
-    subsets = (np.arange(2**m)[:, None] >> np.arange(m)) & 1
-    signs = 1.0 - 2.0 * (subsets.sum(axis=1) % 2)
-    mass = total[:, None] + events @ subsets.T
+    subsets = _subset_table(events.shape[1])
+    signs, mass = _subsets(total, events)
     logs = np.log1p(variance * mass)
     survive, slope = np.exp(-logs / variance), -np.exp(-logs * (1 / variance + 1))
     value = np.maximum(survive @ signs, np.finfo(float).tiny)
     by_variance = (survive * (logs / variance - mass / (1 + variance * mass))) @ signs
     return value, slope @ signs, (slope * signs) @ subsets, by_variance
+
+
+def _subset_table(m: int) -> NDArray[np.intp]:
+    """All subsets of m events, (2^m, m) of 0 and 1."""
+    return (np.arange(2**m)[:, None] >> np.arange(m)) & 1
+
+
+def _subsets(total: Floats, events: Floats) -> tuple[Floats, Floats]:
+    """Signs of the subsets (2^m,), and the sum of rates of the rows without event and each subset (clusters, 2^m)."""
+    subsets = _subset_table(events.shape[1])
+    return 1.0 - 2.0 * (subsets.sum(axis=1) % 2), total[:, None] + events @ subsets.T
 
 
 def _information(data: FrailtyData, theta: Floats) -> Floats:
@@ -195,14 +236,9 @@ def _boundary(
     return GammaFrailtyFit(coef, 0.0, bread, log_likelihood, log_likelihood, 1.0, *counts, 0, 0.0, terms, (note,))
 
 
-def _clusters(data: FrailtyData) -> Codes:
-    size = np.diff(np.append(data.starts, len(data.y)))
-    return np.repeat(np.arange(len(size)), size)
-
-
 def _check(data: FrailtyData) -> None:
     happened = data.y > 0
-    most = int(np.bincount(_clusters(data), happened, len(data.starts)).max(initial=0))
+    most = int(np.bincount(data.cluster, happened, len(data.starts)).max(initial=0))
     several = int(np.count_nonzero(happened & ((data.frequency != 1) | (data.y < 1))))
     if most > MOST_EVENTS or several:
         raise SettingsError(
