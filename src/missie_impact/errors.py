@@ -47,6 +47,10 @@ class SeparationError(MissieError, ValueError):
     """The data separate the outcome perfectly along a term that was asked for, so it has no finite estimate."""
 
 
+class PositivityError(MissieError, ValueError):
+    """Some rows had no chance of the other arm, so there is nobody to compare them with."""
+
+
 class CollinearityError(MissieError, ValueError):
     """A term is a combination of others."""
 

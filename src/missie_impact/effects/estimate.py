@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from missie_impact.effects.groups import FIXED, ScalesOf, estimate_all, flow_of
+from missie_impact.effects.groups import FIXED, FIXED_WEIGHTS, ScalesOf, estimate_all, flow_of
 from missie_impact.effects.result import Effect, GroupResult
 from missie_impact.effects.rows import ClusterName, Request, Rows, Source, parts, read_rows
 from missie_impact.errors import SettingsError
@@ -15,7 +15,7 @@ from missie_impact.numerics.covariance import Correction
 from missie_impact.numerics.links import LinkName
 from missie_impact.risksets.riskset import RiskSet
 
-Vcov = Literal["stacked", "fixed_covariates"]
+Vcov = Literal["stacked", "fixed_covariates", "fixed_weights"]
 AlsoCluster = Sequence[ClusterName | Sequence[ClusterName] | None]
 
 ENDED_OTHERWISE = {
@@ -36,7 +36,9 @@ class FitOptions:
     Attributes
     ----------
     conf_level : of every interval; normal, or t with min(G) - 1 degrees of freedom for two-way errors
-    vcov : "stacked" (the rows averaged over are a sample too) or "fixed_covariates" (delta method given them, as in R)
+    vcov : "stacked" (weights were estimated and the rows averaged over are a sample too), "fixed_covariates" (delta
+        method given these rows, as in R) or "fixed_weights" (given these rows and the weights, as R's ``vcovCL`` of a
+        weighted ``glm``)
     correction : small-sample factor of clustered errors: "g_over_gm1" is G / (G - 1), "cr0" none, "cr1" the first
         times (N - 1) / (N - K)
     duration_classes : lower bounds of the duration classes of whole spells and own tables, the last one open. None
@@ -51,8 +53,8 @@ class FitOptions:
     def __post_init__(self) -> None:
         if not 0.5 < self.conf_level < 1:
             raise SettingsError(f"conf_level: expected a number between 0.5 and 1, found {self.conf_level}.")
-        if self.vcov not in ("stacked", "fixed_covariates"):
-            raise SettingsError(f"vcov: expected 'stacked' or 'fixed_covariates', found {self.vcov!r}.")
+        if self.vcov not in get_args(Vcov):
+            raise SettingsError(f"vcov: expected one of {list(get_args(Vcov))}, found {self.vcov!r}.")
         if self.correction not in get_args(Correction):
             raise SettingsError(f"correction: expected one of {list(get_args(Correction))}, found {self.correction!r}.")
         bounds = self.duration_classes
@@ -107,13 +109,20 @@ def put_together(
         model=task.model,
         population=task.population,
         groups=results,
-        vcov=main + FIXED if options.vcov != "stacked" and main + FIXED in results[0].covariances else main,
+        vcov=_vcov_name(main, options.vcov, results[0]),
         vcovs=tuple(results[0].covariances),
         conf_level=options.conf_level,
         flow=flow,
         notes=(*_notes(rows), *_ended_otherwise(risk), *results[0].notes),
         simulated=risk.simulated,
     )
+
+
+def _vcov_name(main: str, vcov: Vcov, result: GroupResult) -> str:
+    """Return the name of the error in use; without weights, those taken as known are those of fixed covariates."""
+    wanted = {"stacked": [], "fixed_covariates": [FIXED], "fixed_weights": [FIXED_WEIGHTS, FIXED]}[vcov]
+    found = [main + suffix for suffix in wanted if main + suffix in result.covariances]
+    return found[0] if found else main
 
 
 def _notes(rows: Rows) -> list[str]:

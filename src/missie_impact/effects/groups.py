@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from missie_impact.effects.model import Certain, Fitted, counted, fit_group
 from missie_impact.effects.result import Fit, GroupResult, TermName
 from missie_impact.effects.rows import Clustering, Group, Rows
+from missie_impact.effects.stacked import stacked_coefficients
 from missie_impact.errors import (
     CollinearityError,
     ConvergenceError,
     MissieError,
     NoEventError,
     NoParticipantError,
+    PositivityError,
     SeparationError,
 )
 from missie_impact.flow import Flow, FlowStep
@@ -27,6 +29,9 @@ from missie_impact.numerics.links import LinkName
 Floats = NDArray[np.float64]
 
 FEW_TREATED_CLUSTERS = 30
+NO_ESTIMATE = (
+    NoParticipantError, NoEventError, SeparationError, PositivityError, CollinearityError, ConvergenceError,
+)  # fmt: skip
 MANY_LEVELS = 3
 
 
@@ -47,6 +52,9 @@ def estimate_group(rows: Rows, group: Group, link: LinkName, scales: ScalesOf) -
     """Fit one group and put it on all scales. Errors of `fit_group` pass through."""
     fitted = fit_group(rows, group.rows, link)
     covariances = {c.name: coefficient_covariance(fitted, c) for c in rows.clusterings}
+    known = covariances
+    if rows.weighting is not None:
+        known = {c.name: coefficient_covariance(fitted, c, fixed_weights=True) for c in rows.clusterings}
     made = scales(fitted)
     degrees = {name: cov.df if len(cov.n_clusters) == 2 else np.inf for name, cov in covariances.items()}
     terms, coef, reasons, places = _terms(fitted)
@@ -60,24 +68,33 @@ def estimate_group(rows: Rows, group: Group, link: LinkName, scales: ScalesOf) -
         coef=coef,
         term_reasons=reasons,
         coef_covariances={name: spread(cov.matrix, places, len(terms)) for name, cov in covariances.items()},
-        degrees={name: degrees[name.removesuffix(FIXED)] for name in made.covariances},
+        degrees={name: degrees[name.removesuffix(FIXED).removesuffix(FIXED_WEIGHTS)] for name in made.covariances},
         notes=(*_notes(fitted), *_cluster_notes(fitted, covariances), *made.notes),
         log_likelihood=fitted.fit.log_likelihood,
     )
     fixed = {
         name + FIXED: matrix for name, matrix in result.coef_covariances.items() if name + FIXED in made.covariances
     }
+    fixed |= {
+        name + FIXED_WEIGHTS: spread(cov.matrix, places, len(terms))
+        for name, cov in known.items()
+        if name + FIXED_WEIGHTS in made.covariances
+    }
     return replace(result, coef_covariances={**result.coef_covariances, **fixed}), fitted
 
 
 FIXED = ", fixed covariates"
+FIXED_WEIGHTS = ", fixed weights"
 
 
-def coefficient_covariance(fitted: Fitted, clustering: Clustering) -> Covariance:
+def coefficient_covariance(fitted: Fitted, clustering: Clustering, *, fixed_weights: bool = False) -> Covariance:
     """Covariance of the coefficients under one choice of clusters.
 
-    Without clusters: the inverse information, or HC0 where probability weights make that invalid.
+    Without clusters: the inverse information, or HC0 where probability weights make that invalid. Where the weights
+    were estimated that step is part of it, unless ``fixed_weights``.
     """
+    if fitted.rows.weighting is not None and not fixed_weights:
+        return stacked_coefficients(fitted, fitted.rows.weighting, clustering)
     if clustering.dimensions:
         used = [clusters_of(d.codes[fitted.used]) for d in clustering.dimensions]
         return covariance(fitted.scores, used, correction=clustering.correction)
@@ -106,7 +123,7 @@ def each_group(rows: Rows, one: Callable[[Group], GroupResult]) -> tuple[GroupRe
     for group in rows.groups:
         try:
             results.append(one(group))
-        except (NoParticipantError, NoEventError, SeparationError, CollinearityError, ConvergenceError) as error:
+        except NO_ESTIMATE as error:
             results.append(no_estimate(rows, group, whole.scales, _short(error)))
     return tuple(results)
 
@@ -210,11 +227,11 @@ def _cluster_notes(fitted: Fitted, covariances: Mapping[str, Covariance]) -> lis
 
 def _short(error: MissieError) -> str:
     """First clause of an error, for a table."""
-    known = ("no treated rows", "no untreated rows", "no events", "only events", "separation")
+    known = ("no treated rows", "no untreated rows", "no events", "only events", "separation", "positivity")
     text = str(error)
     for clause in known:
         if text.startswith(clause):
-            return text.split(",")[0].split(". ")[0] if clause == "separation" else clause
+            return text.split(",")[0].split(". ")[0] if clause in ("separation", "positivity") else clause
     if isinstance(error, CollinearityError):
         return "collinear with others"
     return "separation" if isinstance(error, SeparationError) else "no events"

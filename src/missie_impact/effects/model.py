@@ -19,7 +19,7 @@ from missie_impact.errors import (
     SeparationError,
 )
 from missie_impact.numerics.binomial import BinomialFit, fit_binomial
-from missie_impact.numerics.covariance import Clusters, Scores, clusters_of, fit_scores
+from missie_impact.numerics.covariance import Clusters, Scores, clusters_of, fit_scores, with_information
 from missie_impact.numerics.design import Column, Design, Factor, build_design
 from missie_impact.numerics.links import LinkName
 from missie_impact.numerics.separation import Settled, settle
@@ -191,6 +191,8 @@ def fit_group(rows: Rows, group: Mask, link: LinkName) -> Fitted:
             positions = np.setdiff1d(positions, predicted)
             _check_arms(rows, positions)
     scores = fit_scores(fit, y, settled.design, frequency=frequency, probability=probability)
+    if any(c.correction == "cr3" for c in rows.clusterings):
+        scores = with_information(scores, fit, probability)
     lost = np.concatenate([np.empty(0, dtype=np.intp), *combined])
     certain = [
         Certain(level.term.variable, level.term.level, round(level.n_rows), round(level.n_events))

@@ -11,6 +11,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from missie_impact.definitions import COUNTRY_GROUPS, SIZE_LEVELS
+from missie_impact.effects.compared import (
+    MATCHED_SET,
+    MISSION_OF_SET,
+    Compared,
+    WeightScores,
+    add_set_columns,
+    compared_of,
+    with_sets,
+)
 from missie_impact.effects.products import product_controls, treatment_products
 from missie_impact.errors import MissingValueError, SchemaError, SettingsError
 from missie_impact.numerics.covariance import Clusters, Correction, clusters_of
@@ -78,6 +87,8 @@ class Rows:
     first : (n,) rows at a unit's first year of follow-up; None where rows are units
     unit : the unit of each row, with it
     products : (n,) per product of the treatment with a control, what the treatment is multiplied with
+    compared : the design the rows come with, or None
+    weighting : how their weights were estimated, for errors that include it; None where weights are known or matched
     """
 
     y: Floats
@@ -94,6 +105,8 @@ class Rows:
     first: Mask | None = None
     unit: Clusters | None = None
     products: Mapping[str, Floats] = field(default_factory=dict)
+    compared: Compared | None = None
+    weighting: WeightScores | None = None
 
     @property
     def n(self) -> int:
@@ -146,7 +159,7 @@ def read_rows(source: Source, request: Request) -> Rows:
     roles = risk.roles
     controls = resolve_controls(risk, request.controls, request.always)
     by = [_by_column(name, risk) for name in _listed(request.by)]
-    clusters = [_cluster_columns(choice, risk) for choice in request.cluster]
+    clusters = _cluster_choices(source, request)
     multiplied = product_controls(risk, controls.with_treatment, controls.used)
     needed = [*controls.columns, *(column for control in multiplied for column in control.columns)]
     frame = _collect(risk, request, needed, [c for c, _ in by], [d for _, d in clusters])
@@ -157,9 +170,11 @@ def read_rows(source: Source, request: Request) -> Rows:
     treated = _zero_one(frame, roles.treatment, "treatment") == 1.0
     products = treatment_products(frame, multiplied, roles.treatment, treated)
     variables += products.variables
-    probability = _numbers(frame, roles.probability)
-    if weight is not None:
-        probability = weight if probability is None else weight * probability
+    sampling = _numbers(frame, roles.probability)
+    compared = None if weight is None else compared_of(source, len(frame), sampling)
+    if compared is not None and compared.sets is not None:
+        add_set_columns(frame, compared.sets, treated, roles.mission)
+    probability = sampling if weight is None else weight if sampling is None else weight * sampling
     firm = None if roles.firm is None else _codes(frame[roles.firm])
     return Rows(
         y=_zero_one(frame, roles.outcome, "outcome"),
@@ -178,6 +193,9 @@ def read_rows(source: Source, request: Request) -> Rows:
         groups=tuple(group for column, scheme in by for group in _groups(frame[column], column, scheme)),
         first=None if request.follow_up is None else _first(frame[request.follow_up]),
         unit=None if request.follow_up is None else _units(frame, risk),
+        products=products.factors or {},
+        compared=compared,
+        weighting=None if compared is None else compared.weighting,
     )
 
 
@@ -190,7 +208,9 @@ def _collect(
     wanted += [request.classes[0] if request.classes else None]
     wanted += [ORIGIN_SEEN] if request.classes and risk.design == "spells" and ORIGIN_SEEN in risk.columns else []
     wanted += [roles.market, roles.year] if request.follow_up else []
-    needed = list(dict.fromkeys(column for column in wanted if column is not None))
+    made = {None, MATCHED_SET, MISSION_OF_SET}
+    wanted += [roles.mission] if any((MISSION_OF_SET,) in dims for dims in clusters) else []
+    needed = list(dict.fromkeys(column for column in wanted if column is not None and column not in made))
     absent = [column for column in needed if column not in risk.columns]
     if absent:
         raise SchemaError(f"columns {absent} are not in the risk set; it holds {risk.columns}.")
@@ -230,6 +250,20 @@ def _groups(values: pd.Series[Any], column: str, scheme: str) -> list[Group]:
 def _rank(level: str, scheme: str) -> int:
     known = [*SIZE_LEVELS.get(scheme, ()), *COUNTRY_GROUPS]
     return len(known) + 1 if level == "unknown" else known.index(level) if level in known else len(known)
+
+
+def _cluster_choices(source: Source, request: Request) -> list[tuple[str, list[tuple[str, ...]]]]:
+    """Name and columns of each error asked for; matched sets join them."""
+    risk, weight = parts(source)
+    sets = None if weight is None else getattr(source, "sets", None)
+    found = [_cluster_columns(choice, risk) for choice in request.cluster]
+    if weight is not None:  # model errors do not hold for weighted rows
+        found = [(name if columns else "hc0", columns) for name, columns in found]
+    if sets is not None:
+        return [with_sets(name, columns, risk.roles.mission) for name, columns in found]
+    if any((MATCHED_SET,) in columns and MATCHED_SET not in risk.columns for _, columns in found):
+        raise SettingsError(f"cluster={MATCHED_SET!r} needs a design of matched sets without replacement.")
+    return found
 
 
 def _cluster_columns(choice: ClusterChoice, risk: RiskSet) -> tuple[str, list[tuple[str, ...]]]:

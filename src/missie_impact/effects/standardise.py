@@ -8,9 +8,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from missie_impact.effects.groups import FIXED, Scales, coefficient_covariance
+from missie_impact.effects.groups import FIXED, FIXED_WEIGHTS, Scales, coefficient_covariance
 from missie_impact.effects.model import Fitted
 from missie_impact.effects.rows import Clustering
+from missie_impact.effects.stacked import stacked_means
 from missie_impact.errors import SettingsError
 from missie_impact.numerics.cells import Design
 from missie_impact.numerics.contrasts import Estimates, Means, stack_means, weight_share
@@ -20,7 +21,7 @@ from missie_impact.numerics.histories import Histories, standardised_survival
 from missie_impact.numerics.links import LinkName, get_link
 
 Floats = NDArray[np.float64]
-Population = Literal["treated", "all"]
+Population = Literal["treated", "all", "overlap"]
 
 RISK_SCALES = (
     "odds_ratio", "risk_ratio", "risk_difference", "risk_with", "risk_without", "odds_ratio_conditional", "log_odds",
@@ -63,9 +64,13 @@ def risk_scales(fitted: Fitted, population: Population) -> Scales:
     )  # fmt: skip
     covariances: dict[str, Floats] = {}
     for clustering in fitted.rows.clusterings:
-        stacked, fixed = _covariances_of_means(fitted, means, positions, clustering)
+        stacked, fixed = known = _covariances_of_means(fitted, means, positions, clustering)
+        if fitted.rows.weighting is not None:
+            stacked, fixed = stacked_means(fitted, fitted.rows.weighting, means, positions, clustering)
         covariances[clustering.name] = gradient @ stacked @ gradient.T
         covariances[clustering.name + FIXED] = gradient @ fixed @ gradient.T
+        if fitted.rows.probability is not None:  # weights and rows averaged over taken as known, as R's vcovCL does
+            covariances[clustering.name + FIXED_WEIGHTS] = gradient @ known[1] @ gradient.T
     values = np.array([odds, ratio, one - zero, one, zero, np.exp(b), b])
     return Scales(RISK_SCALES, values, covariances)
 
