@@ -9,6 +9,7 @@ from missie_impact.effects.points import CurveOptions
 from missie_impact.effects.result import Effect, Estimate, Fit
 from missie_impact.effects.survival import life_table, median_survival, restricted_mean, survival_curve
 from missie_impact.effects.transition import structural_transition
+from missie_impact.effects.within import within_firm
 
 __all__ = [
     "Curve",
@@ -25,4 +26,5 @@ __all__ = [
     "restricted_mean",
     "structural_transition",
     "survival_curve",
+    "within_firm",
 ]
