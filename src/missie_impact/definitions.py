@@ -139,8 +139,25 @@ class Definitions:
         "t", "documented", "base year of the budget indicator", "t", "mean_t-2_t-1"
     )
     indicator_horizon: int = _rule(3, "documented", "years of the budget indicator after the support year")
-    indicator_aggregate: Literal["gross", "net"] = _rule(
-        "gross", "assumed", "sum of positive increases only, or of all", "gross", "net"
+    indicator_aggregate: Literal["gross", "net", "gross_firm"] = _rule(
+        "gross",
+        "assumed",
+        "sum of the positive increases of pairs, of all increases, or of firms' increases where positive",
+        "gross",
+        "net",
+        "gross_firm",
+    )
+    indicator_grower: Literal["any_pair", "firm_sum", "any_year"] = _rule(
+        "any_pair",
+        "assumed",
+        "a firm with an increase: the mean increase of any supported pair, or of all together, is positive; or a pair "
+        "is above its base in any year",
+        "any_pair",
+        "firm_sum",
+        "any_year",
+    )
+    indicator_winsor_eur: float = _rule(
+        1_000_000.0, "assumed", "winsorised sums cut the yearly increase of a firm at this many euro, on both sides"
     )
     identity: Literal["successor", "none"] = _rule(
         "successor", "carried over", "a changed firm identity is followed to its successor", "successor", "none"

@@ -268,7 +268,7 @@ def test_the_letter_speaks_dutch_and_english(make_panel):
     assert "2 mkb-bedrijven" in indicator.letter("nl")
     assert "50,0%" in indicator.letter("nl")
     assert "EUR 6 miljoen" in indicator.letter("nl")
-    assert indicator.letter("nl").startswith("Doelrealisatie")
+    assert indicator.letter("nl").startswith("Doelbereik")
     assert "2 SME" in indicator.letter("en")
     assert "EUR 6 million" in indicator.letter("en")
 

@@ -11,14 +11,15 @@ import pandas as pd
 from missie_impact.definitions import SIZE_SCHEMES, Definitions, SizeScheme
 from missie_impact.errors import NoParticipantError, SettingsError, YearRangeError
 from missie_impact.flow import Flow, FlowStep
+from missie_impact.indicator.paths import PAIR, exports_around
+from missie_impact.indicator.prices import Deflator, in_prices_of_support, read_deflator
 from missie_impact.indicator.result import BudgetIndicator
-from missie_impact.indicator.sums import add_increase, indicator_rows
+from missie_impact.indicator.sums import add_fate, add_increase, indicator_rows, measured_years, overlap
 from missie_impact.panel import Panel
 from missie_impact.panel.size import size_class
 from missie_impact.registers.engine import Lazy
 
 By = Literal["size", "sector", "region"]
-PAIR = ["firm", "market", "cohort"]
 SIZE_COLUMNS = ["workers", "group_workers", "foreign_controlled", "turnover_cents", "balance_cents"]
 NEW_IN_2026 = ("embassy", "trade_innovate_nl")
 
@@ -30,6 +31,7 @@ def budget_indicator(
     by: str | None = "size",
     per: Literal["instrument"] | None = None,
     instruments: Sequence[str] | None = None,
+    deflator: Deflator | None = None,
 ) -> BudgetIndicator:
     """Describe how the exports of supported firms to their target markets rose: goal attainment, not an effect.
 
@@ -45,6 +47,8 @@ def budget_indicator(
         "region"; as the register shows it in t, "unknown" without a row in t
     per : "instrument" adds rows per instrument; a firm with several counts in each, in the totals once
     instruments : the instruments counted; all by default
+    deflator : year -> price index, or a frame with the columns ``year`` and ``index``, to express every year in the
+        prices of the support year; None for nominal values
 
     Returns
     -------
@@ -54,7 +58,7 @@ def budget_indicator(
     Raises
     ------
     YearRangeError
-        If a year that a cohort needs is not in the trade register.
+        If a year that a cohort needs is not in the trade register, or not in the deflator.
     NoParticipantError
         If no linked firm was supported in any of the cohorts.
 
@@ -65,37 +69,40 @@ def budget_indicator(
     """
     if per not in (None, "instrument"):
         raise SettingsError(f"`per`: expected None or 'instrument', found {per!r}.")
-    scheme = _grouping(by, panel.definitions)
+    definitions = panel.definitions
+    scheme = grouping(by, definitions)
     years = tuple(sorted({int(cohort) for cohort in cohorts}))
-    _refuse_unseen_years(panel, years)
-    membership = panel.collect(_supports(panel, years, instruments), sort_by=[*PAIR, "instrument"])
+    refuse_unseen_years(panel, years, measured_years(definitions))
+    prices = read_deflator(deflator, years, measured_years(definitions))
+    membership = panel.collect(supports_of(panel, years, instruments), sort_by=[*PAIR, "instrument"])
     if membership.empty:
         raise NoParticipantError(
             f"budget indicator: expected linked supported firms in the cohorts {list(years)}, found none in "
             f"{len(panel.linkage.report)} rows of the link report. See panel.linkage.report and panel.linkage.flow."
         )
-    # A few thousand pairs, taken in once, instead of found again at each of the joins below.
     supported = panel.engine.take(membership[PAIR].drop_duplicates())
-    pairs = panel.collect(_pairs_with_growth(panel, supported, years, by, scheme), sort_by=PAIR)
-    pairs = add_increase(pairs, panel.definitions)
+    pairs = supported_pairs(panel, supported, years, measured_years(definitions), by, scheme)
+    pairs = add_increase(in_prices_of_support(pairs, prices, measured_years(definitions)), definitions)
+    rows, tails = indicator_rows(
+        add_fate(pairs, definitions), membership, years, definitions, per_instrument=per is not None, by=by is not None
+    )
     name = by if scheme is None else f"size ({scheme})"
+    shared = overlap(membership)
     return BudgetIndicator(
-        rows=indicator_rows(pairs, membership, years, per_instrument=per is not None, by=by is not None),
+        rows=rows,
+        tails=tails,
         coverage=_coverage(panel, years, instruments),
+        overlap=shared,
         by=name,
-        definitions=panel.definitions,
-        notes=_notes(panel.definitions, name, instruments),
+        definitions=definitions,
+        prices="nominal" if prices is None else "of the support year",
+        notes=_notes(definitions, name, instruments, prices is not None, len(shared) > 0),
         flow=_flow(panel, membership, pairs),
         simulated=panel.registers.settings.simulated is not None,
     )
 
 
-def base_years(definitions: Definitions) -> tuple[int, ...]:
-    """Return the base years relative to the support year: (0,), or (-2, -1) for the mean of two years before."""
-    return (0,) if definitions.indicator_base == "t" else (-2, -1)
-
-
-def _grouping(by: str | None, definitions: Definitions) -> SizeScheme | None:
+def grouping(by: str | None, definitions: Definitions) -> SizeScheme | None:
     """Return the size scheme of a grouping, None where it is not by size."""
     if by is None or by in ("sector", "region"):
         return None
@@ -107,10 +114,10 @@ def _grouping(by: str | None, definitions: Definitions) -> SizeScheme | None:
     return cast(SizeScheme, scheme)
 
 
-def _refuse_unseen_years(panel: Panel, cohorts: tuple[int, ...]) -> None:
+def refuse_unseen_years(panel: Panel, cohorts: tuple[int, ...], offsets: Sequence[int]) -> None:
+    """Refuse cohorts that need a year outside the trade register, naming the missing years."""
     if not cohorts:
         raise SettingsError("budget indicator: expected at least one support year in `cohorts`, found none.")
-    offsets = (*base_years(panel.definitions), *range(1, panel.definitions.indicator_horizon + 1))
     for cohort in cohorts:
         missing = [cohort + k for k in offsets if not panel.first_year <= cohort + k <= panel.last_year]
         wanted = f"{cohort + min(offsets)}-{cohort + max(offsets)}"
@@ -122,7 +129,7 @@ def _refuse_unseen_years(panel: Panel, cohorts: tuple[int, ...]) -> None:
             )
 
 
-def _supports(panel: Panel, cohorts: tuple[int, ...], instruments: Sequence[str] | None) -> Lazy:
+def supports_of(panel: Panel, cohorts: tuple[int, ...], instruments: Sequence[str] | None) -> Lazy:
     """Distinct firm, market, cohort, instrument."""
     supports = panel.supports.filter(nw.col("year").is_in(list(cohorts)))
     if instruments is not None:
@@ -131,31 +138,21 @@ def _supports(panel: Panel, cohorts: tuple[int, ...], instruments: Sequence[str]
     return supports.select("firm", "market", cohort, "instrument").unique()
 
 
-def _pairs_with_growth(
-    panel: Panel, pairs: Lazy, cohorts: tuple[int, ...], by: str | None, scheme: SizeScheme | None
-) -> Lazy:
-    """One row per supported pair and cohort: base_cents, later_cents (sum), best_cents (largest year), group, ended."""
-    definitions = panel.definitions
-    first, last = cohorts[0] + min(base_years(definitions)), cohorts[-1] + definitions.indicator_horizon
-    year, exports = nw.col("year"), nw.col("exports_cents")
-    # Corrections may exceed the exports of a pair that also imports: then it did not export.
-    trade = panel.pair_years.select("firm", "market", year.cast(nw.Int64), exports).filter(
-        (year >= first) & (year <= last) & (exports > 0)
-    )
-    joined = trade.join(pairs, on=["firm", "market"], how="inner").with_columns(offset=year - nw.col("cohort"))
-    offset = nw.col("offset")
-    later = (offset >= 1) & (offset <= definitions.indicator_horizon)
-    based = offset.is_in(list(base_years(definitions)))
-    sums = joined.group_by(*PAIR).agg(
-        nw.when(based).then(exports).otherwise(0).sum().cast(nw.Int64).alias("base_cents"),
-        nw.when(later).then(exports).otherwise(0).sum().cast(nw.Int64).alias("later_cents"),
-        nw.when(later).then(exports).otherwise(0).max().cast(nw.Int64).alias("best_cents"),
-    )
-    grown = pairs.join(sums, on=PAIR, how="left").with_columns(
-        nw.col("base_cents", "later_cents", "best_cents").fill_null(0)
-    )
+def supported_pairs(
+    panel: Panel,
+    pairs: Lazy,
+    cohorts: tuple[int, ...],
+    offsets: Sequence[int],
+    by: str | None,
+    scheme: SizeScheme | None,
+) -> pd.DataFrame:
+    """One row per pair and cohort: exports of the years asked for, group, ended, lost_year."""
     life = panel.life.select("firm", "ended", "lost_year")
-    return _with_group(grown, panel, cohorts, by, scheme).join(life, on="firm", how="left")
+
+    def complete(rows: Lazy) -> Lazy:
+        return _with_group(rows, panel, cohorts, by, scheme).join(life, on="firm", how="left")
+
+    return exports_around(panel, pairs, cohorts, offsets, complete)
 
 
 def _with_group(pairs: Lazy, panel: Panel, cohorts: tuple[int, ...], by: str | None, scheme: SizeScheme | None) -> Lazy:
@@ -178,22 +175,27 @@ def _coverage(
     return tuple((cohort, int(part["participations"].sum()), int(part["linked"].sum())) for cohort, part in rows)
 
 
-def _notes(definitions: Definitions, by: str | None, instruments: Sequence[str] | None) -> tuple[str, ...]:
+def _notes(
+    definitions: Definitions, by: str | None, instruments: Sequence[str] | None, deflated: bool, shared: bool
+) -> tuple[str, ...]:
     base = "the support year t" if definitions.indicator_base == "t" else "the mean of t-2 and t-1"
     breaks = (
         "Series breaks: SME and large firms apart since 2025; embassies and Trade & Innovate NL included since 2026"
     )
+    prices = "in prices of the support year" if deflated else "nominal"
     left_out = instruments is not None and not set(NEW_IN_2026) <= set(instruments)
     return (
-        "Goal attainment (doelrealisatie): it describes supported firms and says nothing about what they would have "
+        "Goal attainment (doelbereik): it describes supported firms and says nothing about what they would have "
         "exported without support. A sum of increases only is positive even where support does nothing.",
-        f"Base: {base}; mean over the {definitions.indicator_horizon} years after t, nominal, target market only; "
-        f"headline sum: {definitions.indicator_aggregate}; years without trade, also after death, count as zero.",
+        f"Base: {base}; mean over the {definitions.indicator_horizon} years after t, {prices}, target market only; "
+        f"headline sum: {definitions.indicator_aggregate}, growers: {definitions.indicator_grower}; years without "
+        "trade, also after death, count as zero.",
         f"Groups: {by or 'none'}, as the register shows them in t; 'unknown' without a row in t. Workers stand for fte "
         "(assumed).",
         "A grower has a positive mean increase in any supported pair (assumed); `share_growers_sum` asks it of the sum "
         "over the firm's supported pairs.",
-        "Per instrument a firm with several instruments counts in each row; totals count it once.",
+        "Per instrument a firm with several instruments counts in each row; totals count it once"
+        + ("; `overlap_frame()` says how many had two." if shared else "."),
         breaks + ("; the latter are left out here." if left_out else "."),
         "Shares of the largest firms are shown only where at least 10 firms contribute to the sum.",
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 import pandas as pd
 
@@ -12,10 +13,8 @@ from missie_impact.definitions import Definitions
 from missie_impact.display import html_table
 from missie_impact.errors import SettingsError
 from missie_impact.flow import Flow
+from missie_impact.indicator.letter import LABEL, Language, headline, instrument_table, letter_table, letter_text
 
-Language = Literal["nl", "en"]
-
-LABEL = {"nl": "doelrealisatie (geen effect)", "en": "goal attainment (not an effect)"}
 SHORT = ["cohort", "instrument", "group", "n_firms", "n_pairs", "n_growers", "share_growers", "share_growers_sum"]
 MONEY = ["gross_eur", "net_eur", "gross_top_1", "gross_top_5", "gross_top_10"]
 
@@ -72,6 +71,39 @@ class IndicatorRow:
 
 
 @dataclass(frozen=True, slots=True)
+class TailRow:
+    """Who carries one euro figure of a cell of the indicator. Shares only, never an amount of a single firm.
+
+    Attributes
+    ----------
+    cohort, instrument, group : the cell
+    figure : "gross_eur", "net_eur", "gross_firm_eur" or "base_eur"
+    eur : the figure
+    n_contributing : firms whose amount is not zero; below ten the shares are NaN
+    top_1, top_5, top_10 : shares of the largest firms in the sum of absolute amounts
+    without_one_low, without_one_high : range of the figure when any one firm is left out, as a share of it
+    trimmed_share : the figure without the largest hundredth of the contributing firms, as a share of it
+    winsorised_eur : sum with each firm's yearly amount cut at the definition ``indicator_winsor_eur``
+    tail_index : Hill's index of the amounts; 2 or below means that no normal approximation holds
+    """
+
+    cohort: int
+    instrument: str
+    group: str
+    figure: str
+    eur: float
+    n_contributing: int
+    top_1: float
+    top_5: float
+    top_10: float
+    without_one_low: float
+    without_one_high: float
+    trimmed_share: float
+    winsorised_eur: float
+    tail_index: float
+
+
+@dataclass(frozen=True, slots=True)
 class BudgetIndicator:
     """The budget indicator "bevorderen internationaal ondernemerschap": goal attainment of supported firms.
 
@@ -82,31 +114,53 @@ class BudgetIndicator:
     Attributes
     ----------
     rows : one record per cohort, instrument and group
+    tails : one record per row and euro figure: who carries it
     coverage : one row per cohort: participations of firms, linked ones, share linked
+    overlap : cohort, two instruments, firms that had both
     by : grouping, with its size scheme
     definitions : the rules in force
+    prices : "nominal", or "of the support year" (deflated)
     notes : series breaks, assumptions and what is suppressed
     flow : firms and pairs from the list to the sums
     simulated : the registers were simulated
     """
 
     rows: tuple[IndicatorRow, ...]
+    tails: tuple[TailRow, ...]
     coverage: tuple[tuple[int, int, int], ...]
+    overlap: tuple[tuple[int, str, str, int], ...]
     by: str | None
     definitions: Definitions
+    prices: str
     notes: tuple[str, ...]
     flow: Flow
     simulated: bool
 
     def frame(self) -> pd.DataFrame:
         """Return one row per cohort, instrument and group; columns as the attributes of `IndicatorRow`."""
-        names = [field.name for field in dataclasses.fields(IndicatorRow)]
-        return pd.DataFrame([[getattr(row, name) for name in names] for row in self.rows], columns=names)
+        return _frame(IndicatorRow, self.rows)
+
+    def tails_frame(self) -> pd.DataFrame:
+        """Return one row per cell and euro figure; columns as the attributes of `TailRow`."""
+        return _frame(TailRow, self.tails)
+
+    def headline(self) -> pd.DataFrame:
+        """Return cohort, instrument, group, n_firms, n_growers, share and eur by the rules of the definitions.
+
+        ``indicator_grower`` says which firms count as growers, ``indicator_aggregate`` which sum is shown.
+        """
+        rows = [(r.cohort, r.instrument, r.group, r.n_firms, *headline(r, self.definitions)) for r in self.rows]
+        columns = ["cohort", "instrument", "group", "n_firms", "n_growers", "share", "eur"]
+        return pd.DataFrame(rows, columns=columns)
 
     def coverage_frame(self) -> pd.DataFrame:
         """Return per cohort how many participations of firms could be linked to the register."""
         table = pd.DataFrame(self.coverage, columns=["cohort", "participations", "linked"])
         return table.assign(share_linked=table["linked"] / table["participations"].where(table["participations"] > 0))
+
+    def overlap_frame(self) -> pd.DataFrame:
+        """Return per cohort and pair of instruments the firms that had both: each counts in either row."""
+        return pd.DataFrame(self.overlap, columns=["cohort", "instrument", "other_instrument", "n_firms"])
 
     def row(self, cohort: int, group: str = "all", instrument: str = "all") -> IndicatorRow:
         """Return the record of one cohort, group and instrument.
@@ -124,13 +178,21 @@ class BudgetIndicator:
 
     def letter(self, language: Language = "nl") -> str:
         """Return the indicator in the words of the letter to parliament, labelled as goal attainment."""
-        lines = [LABEL[language][0].upper() + LABEL[language][1:] + "."]
-        for row in self.rows:
-            if row.instrument == "all" and row.group in ("sme", "large") and row.n_firms:
-                lines.append(_sentence(row, self.definitions.indicator_horizon, language))
-        if self.simulated:
-            lines.insert(0, "Gesimuleerde registers." if language == "nl" else "Simulated registers.")
-        return "\n".join(lines)
+        return letter_text(self, language)
+
+    def letter_table(self, language: Language = "nl") -> pd.DataFrame:
+        """Return the figures of the letter, one row per cohort: SME, their share with an increase, both sums."""
+        return letter_table(self, language)
+
+    def instrument_table(self, language: Language = "nl") -> pd.DataFrame:
+        """Return the table of the letter's footnote: per instrument the firms with export growth and its size.
+
+        Raises
+        ------
+        SettingsError
+            If the indicator was not computed with ``per="instrument"``.
+        """
+        return instrument_table(self, language)
 
     def __repr__(self) -> str:
         cohorts = sorted({row.cohort for row in self.rows})
@@ -139,28 +201,10 @@ class BudgetIndicator:
 
     def _repr_html_(self) -> str:
         shown = self.frame()[[*SHORT, *MONEY]]
-        title = f"Budget indicator: {LABEL['en']}; EUR per year"
+        title = f"Budget indicator: {LABEL['en']}; EUR per year, prices: {self.prices}"
         return html_table(shown, title=title, notes=self.notes, simulated=self.simulated)
 
 
-def _sentence(row: IndicatorRow, horizon: int, language: Language) -> str:
-    share = f"{100 * row.share_growers:.1f}"
-    money = _money(row.gross_eur, language)
-    if language == "nl":
-        kind = {"sme": "mkb-bedrijven", "large": "grootbedrijven"}[row.group]
-        return (
-            f"In interventiejaar {row.cohort} zijn {row.n_firms:,d}".replace(",", ".")
-            + f" {kind} ondersteund op een doelmarkt; bij {share.replace('.', ',')}% nam de export naar de doelmarkt "
-            f"in de {horizon} jaren daarna toe, samen met gemiddeld {money} per jaar."
-        )
-    kind = {"sme": "SME", "large": "large firms"}[row.group]
-    return (
-        f"In intervention year {row.cohort}, {row.n_firms:,d} {kind} were supported on a target market; exports to it "
-        f"rose for {share}% of them in the {horizon} years after, together by {money} per year on average."
-    )
-
-
-def _money(eur: float, language: Language) -> str:
-    billion, million = ("miljard", "miljoen") if language == "nl" else ("billion", "million")
-    text = f"EUR {eur / 1e9:.1f} {billion}" if abs(eur) >= 1e9 else f"EUR {eur / 1e6:.0f} {million}"
-    return text.replace(".", ",") if language == "nl" else text
+def _frame(record: type[Any], rows: Sequence[object]) -> pd.DataFrame:
+    names = [field.name for field in dataclasses.fields(record)]
+    return pd.DataFrame([[getattr(row, name) for name in names] for row in rows], columns=names)

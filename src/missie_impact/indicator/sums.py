@@ -1,19 +1,24 @@
-"""From supported pairs to shares and sums. Sums are whole cents, so that they do not depend on the order of rows."""
+"""From supported pairs to shares and sums. Sums are whole cents, so that they do not depend on the order of rows.
+
+The same code sums pairs that had support and the pairs they are compared with.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from missie_impact.definitions import Definitions
-from missie_impact.indicator.result import IndicatorRow
+from missie_impact.indicator.paths import year_column
+from missie_impact.indicator.result import IndicatorRow, TailRow
+from missie_impact.numerics.tails import concentration, top_shares, winsorised
 
-MIN_FIRMS = 10  # a share of the largest firms of fewer contributors could reveal one of them
-TOPS = (1, 5, 10)
 UNIT = ["firm", "cohort"]
+FIGURES = ("gross", "net", "gross_firm", "base")
 
 
 class _Cell(NamedTuple):
@@ -22,45 +27,73 @@ class _Cell(NamedTuple):
     group: str
 
 
+def base_years(definitions: Definitions) -> tuple[int, ...]:
+    """Return the base years relative to the support year: (0,), or (-2, -1) for the mean of two years before."""
+    return (0,) if definitions.indicator_base == "t" else (-2, -1)
+
+
+def measured_years(definitions: Definitions) -> tuple[int, ...]:
+    """Return the years the indicator needs, relative to the support year."""
+    return (*base_years(definitions), *range(1, definitions.indicator_horizon + 1))
+
+
 def add_increase(pairs: pd.DataFrame, definitions: Definitions) -> pd.DataFrame:
-    """Add the increase of each supported pair.
+    """Add the increase of each pair.
 
     Parameters
     ----------
-    pairs : one row per firm, market and cohort with base_cents (sum over base years), later_cents (sum over the years
-        after), best_cents (largest year after), ended, lost_year
+    pairs : one row per firm, market and cohort with the exports of the measured years, in cents
 
     Returns
     -------
     The same rows with ``increase`` (mean increase in cents times ``scale``, a whole number), ``scale``, ``any_year``
-    (a year after lies above the base), ``base`` (cents per year times ``scale``), ``gone`` and ``lost`` (the firm
-    ceased, or lost its identity, up to the last year measured)
+    (a year after lies above the base) and ``base`` (cents per year times ``scale``)
     """
-    horizon = definitions.indicator_horizon
-    n_base = 1 if definitions.indicator_base == "t" else 2
-    last = pairs["cohort"] + horizon
-    lost = (pairs["lost_year"] <= last).fillna(False).astype(bool)
+    horizon, based = definitions.indicator_horizon, base_years(definitions)
+    n_base = len(based)
+    after = pairs[[year_column(k) for k in range(1, horizon + 1)]].to_numpy()
+    base = pairs[[year_column(k) for k in based]].to_numpy().sum(axis=1)
     return pairs.assign(
-        increase=n_base * pairs["later_cents"] - horizon * pairs["base_cents"],
-        base=horizon * pairs["base_cents"],
+        increase=n_base * after.sum(axis=1) - horizon * base,
+        base=horizon * base,
         scale=horizon * n_base,
-        any_year=n_base * pairs["best_cents"] > pairs["base_cents"],
-        gone=(pairs["ended"] <= last).fillna(False).astype(bool) & ~lost,
-        lost=lost,
+        any_year=n_base * after.max(axis=1) > base,
+    )
+
+
+def add_fate(pairs: pd.DataFrame, definitions: Definitions) -> pd.DataFrame:
+    """Add ``gone`` and ``lost``: the firm ceased, or lost its identity, up to the last year measured."""
+    last = pairs["cohort"] + definitions.indicator_horizon
+    lost = (pairs["lost_year"] <= last).fillna(False).astype(bool)
+    return pairs.assign(gone=(pairs["ended"] <= last).fillna(False).astype(bool) & ~lost, lost=lost)
+
+
+def by_firm(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Sum the pairs of each firm: gross (positive increases), net, base (times scale), any_year (in any pair)."""
+    columns = pairs[["firm", "increase", "base", "any_year"]].assign(gross=pairs["increase"].clip(lower=0))
+    summed = columns.groupby("firm", sort=False)
+    return pd.DataFrame(
+        {
+            "gross": summed["gross"].sum(),
+            "net": summed["increase"].sum(),
+            "base": summed["base"].sum(),
+            "any_year": summed["any_year"].any(),
+        }
     )
 
 
 def indicator_rows(
-    pairs: pd.DataFrame, membership: pd.DataFrame, cohorts: tuple[int, ...], *, per_instrument: bool, by: bool
-) -> tuple[IndicatorRow, ...]:
-    """Return one record per cohort, instrument and group; the totals come first.
+    pairs: pd.DataFrame, membership: pd.DataFrame, cohorts: tuple[int, ...], definitions: Definitions, *,
+    per_instrument: bool, by: bool,
+) -> tuple[tuple[IndicatorRow, ...], tuple[TailRow, ...]]:  # fmt: skip
+    """Return one record per cohort, instrument and group, the totals first, and who carries each sum.
 
     Parameters
     ----------
-    pairs : supported pairs with their increase, see `add_increase`
+    pairs : supported pairs with their increase and fate, see `add_increase`
     membership : firm, market, cohort, instrument; a pair may have several instruments
     """
-    used = membership.groupby(UNIT, sort=False)["instrument"].nunique()
+    used = membership.drop_duplicates([*UNIT, "instrument"]).groupby(UNIT, sort=False).size()
     several = used[used > 1].reset_index()[UNIT].assign(several=True)
     pairs = pairs.merge(several, on=UNIT, how="left")
     pairs["several"] = pairs["several"].eq(True)
@@ -69,7 +102,24 @@ def indicator_rows(
         keys = ["firm", "market", "cohort"]
         with_instrument = pairs.merge(membership, on=keys, how="inner")
         parts += [(str(name), part) for name, part in with_instrument.groupby("instrument", sort=True)]
-    return tuple(_row(cell, part) for cell, part in _cells(parts, cohorts, _levels(pairs) if by else []))
+    rows, tails = [], []
+    for cell, part in _cells(parts, cohorts, _levels(pairs) if by else []):
+        firms = by_firm(part)
+        scale = int(part["scale"].iloc[0]) if len(part) else 1
+        rows.append(_row(cell, part, firms, 100.0 * scale))
+        tails += _tails(cell, firms, 100.0 * scale, definitions.indicator_winsor_eur)
+    return tuple(rows), tuple(tails)
+
+
+def overlap(membership: pd.DataFrame) -> tuple[tuple[int, str, str, int], ...]:
+    """Return cohort, one instrument, another, and the firms that had both in the cohort; none where no firm had."""
+    found = []
+    for cohort, part in membership.groupby("cohort", sort=True):
+        firms = {str(name): set(rows) for name, rows in part.groupby("instrument", sort=True)["firm"]}
+        for one, other in combinations(firms, 2):
+            if both := len(firms[one] & firms[other]):
+                found.append((int(str(cohort)), one, other, both))
+    return tuple(found)
 
 
 def _levels(pairs: pd.DataFrame) -> list[str]:
@@ -88,16 +138,12 @@ def _cells(
                 yield _Cell(cohort, instrument, level), of_cohort[of_cohort["group"] == level]
 
 
-def _row(cell: _Cell, pairs: pd.DataFrame) -> IndicatorRow:
+def _row(cell: _Cell, pairs: pd.DataFrame, firms: pd.DataFrame, to_eur: float) -> IndicatorRow:
     """Sum one cell."""
-    positive = pairs["increase"].clip(lower=0)
-    firms = pairs.assign(gross=positive).groupby("firm", sort=False)
-    gross, net = firms["gross"].sum(), firms["increase"].sum()
-    growers, growers_sum = int((gross > 0).sum()), int((net > 0).sum())
-    any_year = int(firms["any_year"].any().sum())
-    n_firms = len(gross)
-    to_eur = 100.0 * (int(pairs["scale"].iloc[0]) if len(pairs) else 1)
-    gross_top, net_top = _top_shares(gross), _top_shares(net.abs())
+    gross, net = firms["gross"], firms["net"]
+    growers, growers_sum, any_year = int((gross > 0).sum()), int((net > 0).sum()), int(firms["any_year"].sum())
+    n_firms = len(firms)
+    gross_top, net_top = top_shares(gross), top_shares(net)
     return IndicatorRow(
         cohort=cell.cohort,
         instrument=cell.instrument,
@@ -113,7 +159,7 @@ def _row(cell: _Cell, pairs: pd.DataFrame) -> IndicatorRow:
         gross_eur=int(gross.sum()) / to_eur,
         net_eur=int(net.sum()) / to_eur,
         gross_firm_eur=int(net.clip(lower=0).sum()) / to_eur,
-        base_eur=int(pairs["base"].sum()) / to_eur,
+        base_eur=int(firms["base"].sum()) / to_eur,
         gross_top_1=gross_top[0],
         gross_top_5=gross_top[1],
         gross_top_10=gross_top[2],
@@ -127,19 +173,35 @@ def _row(cell: _Cell, pairs: pd.DataFrame) -> IndicatorRow:
     )
 
 
+def _tails(cell: _Cell, firms: pd.DataFrame, to_eur: float, threshold: float) -> list[TailRow]:
+    """Say of each euro figure of a cell which share the largest firms carry."""
+    amounts = {name: firms["net"].clip(lower=0) if name == "gross_firm" else firms[name] for name in FIGURES}
+    rows = []
+    for name, values in amounts.items():
+        whole = values.to_numpy(dtype=np.int64)
+        carried = concentration(whole)
+        rows.append(
+            TailRow(
+                *cell,
+                figure=f"{name}_eur",
+                eur=int(whole.sum()) / to_eur,
+                n_contributing=carried.n,
+                top_1=carried.tops[0],
+                top_5=carried.tops[1],
+                top_10=carried.tops[2],
+                without_one_low=carried.without_one[0],
+                without_one_high=carried.without_one[1],
+                trimmed_share=carried.trimmed,
+                winsorised_eur=float(winsorised(whole, threshold * to_eur).sum()) / to_eur,
+                tail_index=carried.hill,
+            )
+        )
+    return rows
+
+
 def _share(count: int, total: int) -> float:
     return count / total if total else float("nan")
 
 
 def _firms_with(pairs: pd.DataFrame, mark: str) -> int:
     return int(pairs.loc[pairs[mark], "firm"].nunique())
-
-
-def _top_shares(amounts: pd.Series[int]) -> tuple[float, float, float]:
-    """Shares of the largest 1, 5 and 10 firms in a sum of amounts that are not negative."""
-    contributing = np.sort(amounts[amounts > 0].to_numpy(dtype=np.int64))[::-1]
-    if len(contributing) < MIN_FIRMS:
-        return (float("nan"),) * 3
-    total = int(contributing.sum())
-    one, five, ten = (int(contributing[:n].sum()) / total for n in TOPS)
-    return one, five, ten

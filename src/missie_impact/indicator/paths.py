@@ -1,0 +1,60 @@
+"""Exports of given pairs in the years around their support year, one column a year."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import narwhals as nw
+import pandas as pd
+
+from missie_impact.panel import Panel
+from missie_impact.registers.engine import Lazy
+
+PAIR = ["firm", "market", "cohort"]
+
+
+def year_column(offset: int) -> str:
+    """Name of the column with the exports of the year t + offset, in cents."""
+    return f"cents_{offset}" if offset >= 0 else f"cents_before_{-offset}"
+
+
+def exports_around(
+    panel: Panel,
+    pairs: Lazy,
+    cohorts: Sequence[int],
+    offsets: Iterable[int],
+    complete: Callable[[Lazy], Lazy] = lambda rows: rows,
+) -> pd.DataFrame:
+    """Collect the exports of firm, market and cohort (= t) in t + offset, zero where there were none.
+
+    Parameters
+    ----------
+    pairs : stored table with firm, market and cohort, each pair once per cohort; further columns are kept
+    cohorts : the support years among them
+    offsets : years before or after t
+    complete : adds columns to the lazy table before it is collected
+
+    Returns
+    -------
+    The pairs, sorted, with a column :func:`year_column` per offset, whole cents. Corrections may exceed the exports of
+    a pair that also imports: then it did not export, and the year is zero.
+    """
+    wanted = sorted(offsets)
+    year, exports = nw.col("year"), nw.col("exports_cents")
+    seen = (year >= min(cohorts) + wanted[0]) & (year <= max(cohorts) + wanted[-1]) & (exports > 0)
+    trade = panel.pair_years.select("firm", "market", "year", "exports_cents").filter(seen)
+    # The firms alone first: their numbers are compared faster than the texts of markets, and few rows are left.
+    of_firms = trade.join(pairs.select("firm").unique(), on="firm", how="semi")
+    near = panel.engine.store(of_firms, "exports_of_these_firms")
+    joined = near.join(pairs.select(*PAIR), on=["firm", "market"], how="inner").with_columns(
+        offset=year.cast(nw.Int64) - nw.col("cohort")
+    )
+    names = [year_column(k) for k in wanted]
+    summed = joined.group_by(*PAIR).agg(
+        nw.when(nw.col("offset") == k).then(exports).otherwise(0).sum().cast(nw.Int64).alias(name)
+        for k, name in zip(wanted, names, strict=True)
+    )
+    rows = pairs.join(summed, on=PAIR, how="left").with_columns(nw.col(*names).fill_null(0))
+    found = panel.collect(complete(rows), sort_by=PAIR)
+    panel.engine.forget(near)
+    return found
