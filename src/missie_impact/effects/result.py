@@ -34,9 +34,16 @@ RATIO_SCALES = frozenset(
         "subdistribution_hazard_ratio",
         "odds_ratio_within_firm_year",
         "odds_ratio_within_strata",
+        "mean_ratio",
+        "mean_ratio_winsorised",
+        "mean_ratio_yearly",
+        "mean_ratio_of_exporters",
     }
 )
-LEVEL_PREFIXES = ("risk_with", "yearly_exit_probability_", "exit_probability_", "survival_with", "restricted_mean_with")
+LEVEL_PREFIXES = (
+    "risk_with", "yearly_exit_probability_", "exit_probability_", "survival_with", "restricted_mean_with",
+    "mean_eur_with", "grower_share_with", "export_share_with",
+)  # fmt: skip
 """Scales of one world (a risk, a survival): a level, for which no effect of zero is tested."""
 
 MARGINAL_KEYS: dict[str, str] = {
@@ -53,7 +60,7 @@ TIDY_COLUMNS = (
 
 def is_ratio(scale: str) -> bool:
     """Whether the interval of a scale is made on the log scale."""
-    return scale in RATIO_SCALES
+    return scale.partition(":")[0] in RATIO_SCALES  # "mean_ratio:tariff" is that of a further treatment
 
 
 def is_level(scale: str) -> bool:
