@@ -60,13 +60,27 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     "share_percent": ("share, %", "aandeel, %"),
     "eur_million": ("EUR million", "mln euro"),
     "count": ("number", "aantal"),
-    "years": ("years", "jaren"),
     # steps of a flow
     "step": ("step", "stap"),
     "rows": ("rows", "rijen"),
     "firms": ("firms", "bedrijven"),
     "participants": ("participants", "deelnemers"),
     "lost_rows": ("rows lost", "rijen afgevallen"),
+    # figures
+    "treated": ("treated", "deelnemers"),
+    "events": ("events", "gebeurtenissen"),
+    "share of the first step of its table": ("share of the first step of its table", "aandeel van de eerste stap"),
+    "at risk": ("at risk", "in risico"),
+    "years": ("years", "jaren"),
+    "years since the mission": ("years since the mission", "jaren sinds de missie"),
+    "survival": ("survival", "overleving"),
+    "cumulative_incidence": ("cumulative incidence", "cumulatieve incidentie"),
+    "with": ("with mission", "met missie"),
+    "without": ("without mission", "zonder missie"),
+    # outcomes
+    "becoming structural": ("becoming structural", "structureel worden"),
+    "leaving the market": ("leaving the market", "de markt verlaten"),
+    "entering the market": ("entering the market", "de markt betreden"),
 }
 
 CODED = ("group", "scale")  # columns whose texts are terms themselves

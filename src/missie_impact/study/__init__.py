@@ -1,5 +1,6 @@
 """The study: published figures beside estimates and truth, on any registers."""
 
+from missie_impact.study import figure as _figure  # noqa: F401 - registers how a replication is drawn
 from missie_impact.study.records import Replication, ReplicationRow
 from missie_impact.study.run import replicate
 

@@ -1,0 +1,123 @@
+"""How figures look: colours that differ in grey too, decimal commas in Dutch, one frame for all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+
+from missie_impact.display import SIMULATED
+from missie_impact.errors import SettingsError
+from missie_impact.report.labels import Language, label
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+
+Style = Literal["plain", "cbs"]
+Coordinates = str | tuple[str, str]
+
+# Okabe and Ito (2008), ordered so that neighbours differ in lightness; the other palette is like that of CBS.
+PALETTES: dict[str, tuple[str, ...]] = {
+    "plain": ("#0072b2", "#e69f00", "#56b4e9", "#8c3b00", "#009e73", "#cc79a7", "#000000"),
+    "cbs": ("#0058b8", "#f39200", "#00a1cd", "#7a2a00", "#53a31d", "#d2007a", "#333333"),
+}
+DASHES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+MARKS = ("o", "s", "^", "D", "v", "P", "X")
+TEXT, FAINT, PALE = "#1a1a1a", "#767676", "#d5d5d5"
+SIMULATED_WORDS = {"en": SIMULATED, "nl": "Gesimuleerde registers: geen cijfer beschrijft een echt bedrijf."}
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a figure needs to know besides its result.
+
+    Attributes
+    ----------
+    language : of labels and numbers
+    style : palette and lines
+    scale : scale to draw of a result that has several, or None for its first
+    """
+
+    language: Language = "en"
+    style: Style = "plain"
+    scale: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.language not in ("en", "nl"):
+            raise SettingsError(f"language: expected 'en' or 'nl', found {self.language!r}.")
+        if self.style not in PALETTES:
+            raise SettingsError(f"style: expected one of {sorted(PALETTES)}, found {self.style!r}.")
+
+    def word(self, term: str) -> str:
+        """Words for a term in the language of the figure."""
+        return label(term, self.language)
+
+    def colour(self, i: int) -> str:
+        """Colour of the i-th series."""
+        palette = PALETTES[self.style]
+        return palette[i % len(palette)]
+
+    def number(self, value: float, digits: int = 3) -> str:
+        """A number for a reader, with a decimal comma and points for thousands in Dutch."""
+        text = f"{value:,.0f}" if abs(value) >= 10 ** (digits - 1) else f"{value:.{digits}g}"
+        return text if self.language == "en" else text.translate(str.maketrans(".,", ",."))
+
+
+def new_axes(width: float = 7.0, height: float = 4.2) -> Axes:
+    """An axes on a figure of its own, which keeps room for all labels. No global state of pyplot is touched."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained").subplots()
+
+
+def finish(ax: Axes, look: Look, data: pd.DataFrame, *, title: str = "", simulated: bool = False) -> Axes:
+    """Give an axes its frame, its numbers and its line on simulated registers, and hang the table behind it on it."""
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        ax.spines[side].set_color(FAINT)
+    ax.tick_params(colors=TEXT, labelsize=9)
+    if look.style == "cbs":
+        ax.spines["left"].set_visible(False)
+        ax.tick_params(axis="y", length=0)
+    if title:
+        ax.set_title(title, loc="left", fontsize=11, fontweight="bold", color=TEXT, pad=18 if simulated else 6)
+    if simulated:
+        write(ax, SIMULATED_WORDS[look.language], (0, 1), (0, 5), colour=FAINT, va="bottom", size=7)
+    setattr(ax, "data", data)  # noqa: B010 - matplotlib knows no such attribute, its readers do
+    return ax
+
+
+def write(
+    ax: Axes,
+    text: str,
+    at: tuple[float, float],
+    shift: tuple[float, float],
+    *,
+    of: Coordinates = "axes fraction",
+    colour: str = TEXT,
+    ha: Literal["left", "center", "right"] = "left",
+    va: Literal["bottom", "center", "top"] = "center",
+    size: float = 8,
+) -> None:
+    """Write beside a point, shifted by some points of type; outside the axes too, where the layout makes room."""
+    ax.annotate(
+        text, at, shift, xycoords=of, textcoords="offset points", ha=ha, va=va, fontsize=size, color=colour,
+        annotation_clip=False,
+    )  # fmt: skip
+
+
+def number_axis(axis: Axis, look: Look, *, percent: bool = False) -> None:
+    """Write the numbers of an axis in the language of the figure."""
+    from matplotlib.ticker import FuncFormatter
+
+    def text(value: float, _: int) -> str:
+        shown = value * 100 if percent else value
+        short = f"{shown:,.10g}"
+        return (short if look.language == "en" else short.translate(str.maketrans(".,", ",."))) + (
+            "%" if percent else ""
+        )
+
+    axis.set_major_formatter(FuncFormatter(text))

@@ -1,0 +1,65 @@
+"""The one door to all figures."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from missie_impact.errors import SettingsError
+from missie_impact.report.figures.look import Look, Style
+from missie_impact.report.labels import Language
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Each module draws the results of one room, and registers its functions when it is imported.
+MODULES = ("flows", "effects", "curves")
+
+
+def plot(
+    result: Any,
+    ax: Axes | None = None,
+    *,
+    scale: str | None = None,
+    language: Language = "en",
+    style: Style = "plain",
+) -> Axes:
+    """Draw a result.
+
+    Parameters
+    ----------
+    result : anything the library hands on: a flow, an effect, a curve, a balance, an indicator, a multiverse, a study
+    ax : axes to draw on; a new figure without one
+    scale : scale of an effect; the first one where left out
+    language : "en" or "nl" (decimal comma)
+    style : "plain", or "cbs" for colours and lines like those of Statistics Netherlands
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        With the table behind the figure as its attribute ``data``. ``ax.figure.savefig(...)`` writes it.
+
+    Raises
+    ------
+    SettingsError
+        If nothing is known about how to draw such a result.
+
+    Examples
+    --------
+    >>> from missie_impact.flow import Flow, FlowStep
+    >>> ax = plot(Flow((FlowStep("firms in the register", 100), FlowStep("incidental exporters", 40))))
+    >>> ax.data["rows"].tolist()
+    [100, 40]
+    """
+    for name in MODULES:
+        import_module(f"missie_impact.report.figures.{name}")
+    drawn: Axes = draw(result, ax, Look(language, style, scale))
+    return drawn
+
+
+@singledispatch
+def draw(result: Any, ax: Axes | None, look: Look) -> Any:
+    """Draw one kind of result; registered per kind."""
+    known = sorted(kind.__name__ for kind in draw.registry if kind is not object)
+    raise SettingsError(f"no figure for a {type(result).__name__}: expected one of {known}.")

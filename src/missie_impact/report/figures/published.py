@@ -1,0 +1,48 @@
+"""Published against estimated: per row an open mark, a filled mark with its interval, and the truth as a cross."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from missie_impact.report.figures.look import FAINT, Look, finish, new_axes, number_axis
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def draw_published(table: pd.DataFrame, ax: Axes | None, look: Look, *, simulated: bool) -> Axes:
+    """Draw rows with a published value on one scale each as a share of it, so that all fit one axis.
+
+    Parameters
+    ----------
+    table : columns label, group, scale, published, estimate, conf_low, conf_high, truth
+    """
+    shown = table[table["published"].abs() > 0].reset_index(drop=True)
+    ax = ax or new_axes(9.5, 1.4 + 0.36 * len(shown))
+    place = np.arange(len(shown))[::-1]
+    relative = {
+        c: (shown[c] / shown["published"]).to_numpy(dtype=float) for c in ("estimate", "conf_low", "conf_high", "truth")
+    }
+    ax.axvline(1.0, color=FAINT, linewidth=0.8)
+    ax.hlines(place, relative["conf_low"], relative["conf_high"], color=look.colour(0), linewidth=1.8)
+    ax.plot(relative["estimate"], place, "o", color=look.colour(0), markersize=5, label=look.word("estimate"))
+    for name, mark, colour, values in (
+        ("truth", "x", look.colour(1), relative["truth"]),
+        ("published", "|", FAINT, np.ones(len(shown))),
+    ):
+        ax.plot(values, place, mark, color=colour, label=look.word(name), markersize=8, markeredgewidth=2)
+    ax.set_yticks(place, [_row(row, look) for row in shown.to_dict("records")])
+    ax.set_ylim(-0.7, len(shown) - 0.3)
+    number_axis(ax.xaxis, look)
+    ax.set_xlabel({"en": "published value = 1", "nl": "gepubliceerde waarde = 1"}[look.language], fontsize=9)
+    ax.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderaxespad=1.6)
+    return finish(ax, look, shown, simulated=simulated)
+
+
+def _row(row: Mapping[Hashable, Any], look: Look) -> str:
+    value = f"{look.number(row['published'])} ({look.word(row['scale'])})"
+    return f"{row['label']}, {look.word(row['group'])}: {value}"

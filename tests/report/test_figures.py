@@ -1,0 +1,109 @@
+"""Figures: what is drawn is the table behind it, in both languages, and nothing is cut off."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from missie_impact.effects.curves import Curve, curve_table
+from missie_impact.effects.result import Counts, Effect, GroupResult
+from missie_impact.errors import SettingsError
+from missie_impact.flow import Flow, FlowStep
+from missie_impact.report.figures import plot
+from missie_impact.report.figures.look import PALETTES
+
+
+def effect(simulated: bool = True) -> Effect:
+    counts = Counts(1000, 200, 50, 300)
+    made = GroupResult("all", counts, ("odds_ratio", "risk_difference"), np.array([1.6, 0.08]),
+                       {"firm": np.diag([0.01, 0.0004])}, degrees={"firm": math.inf})  # fmt: skip
+    none = GroupResult("size=sme (eu)", counts, made.scales, np.full(2, np.nan), reason="no events")
+    return Effect("becoming structural", "treated", "trials", "logit", "treated", (made, none), "firm", ("firm",), 0.95,
+                  Flow(), simulated=simulated)  # fmt: skip
+
+
+def curve(kind: str = "survival") -> Curve:
+    points = [
+        {"group": "all", "arm": arm, "time": float(t), "estimate": (1 - h) ** t, "conf_low": (1 - h) ** t - 0.02,
+         "conf_high": (1 - h) ** t + 0.02, "n_at_risk": round(100 * (1 - h) ** t)}
+        for arm, h in (("with", 0.1), ("without", 0.2)) for t in range(1, 6)
+    ]  # fmt: skip
+    return Curve("leaving the market", kind, "survival", curve_table(pd.DataFrame(points)), simulated=True)  # type: ignore[arg-type]
+
+
+FLOW = Flow((FlowStep("firms", 1000, reason=""), FlowStep("incidental", 400, reason="structural, or no exports")))
+
+
+def texts(ax: Axes) -> str:
+    ax.figure.draw_without_rendering()
+    found = [*ax.texts, ax.title, ax._left_title, ax.xaxis.label, *ax.get_xticklabels(), *ax.get_yticklabels()]
+    return "\n".join(text.get_text() for text in found)
+
+
+@pytest.mark.parametrize(
+    "result", [FLOW, effect(), curve(), curve("event_time")], ids=["flow", "effect", "curve", "event"]
+)
+@pytest.mark.parametrize("style", list(PALETTES))
+def test_nothing_is_cut_off(result: object, style: str) -> None:
+    ax = plot(result, style=style)  # type: ignore[arg-type]
+    figure = ax.figure
+    figure.draw_without_rendering()
+    box, whole = ax.get_tightbbox(), figure.bbox
+    assert box is not None
+    assert box.x0 >= whole.x0 - 1 and box.x1 <= whole.x1 + 1
+    assert box.y0 >= whole.y0 - 1 and box.y1 <= whole.y1 + 1
+
+
+def test_the_table_behind_a_figure_hangs_on_its_axes() -> None:
+    pd.testing.assert_frame_equal(plot(FLOW).data, FLOW.frame())
+    forest = plot(effect(), scale="risk_difference")
+    assert forest.data["scale"].unique().tolist() == ["risk_difference"]
+    assert {"estimate", "n_treated", "n_events", "n_firms"} <= set(forest.data.columns)
+
+
+def test_marks_stand_where_the_numbers_are() -> None:
+    ax = plot(effect())
+    (mark,) = [line for line in ax.lines if line.get_marker() == "s"]
+    assert mark.get_xdata().tolist() == [1.6]  # the group without an estimate has no mark, but its reason
+    assert "no events" in texts(ax)
+    assert ax.get_xscale() == "log"
+
+
+def test_dutch_figures_have_dutch_words_and_decimal_commas() -> None:
+    shown = texts(plot(effect(), scale="risk_difference", language="nl"))
+    assert "risicoverschil" in shown and "0,08 (0,0408 – 0,119)" in shown
+    assert "Gesimuleerde registers" in shown
+
+
+def test_simulated_registers_are_named_in_the_figure_and_only_then() -> None:
+    assert "Simulated registers" in texts(plot(effect()))
+    assert "Simulated registers" not in texts(plot(effect(simulated=False)))
+
+
+def test_numbers_at_risk_stand_below_survival_curves() -> None:
+    shown = texts(plot(curve()))
+    assert "at risk" in shown and "90" in shown.split("\n")
+
+
+def test_own_axes_are_drawn_on_and_returned() -> None:
+    ax = Figure().subplots()
+    assert plot(FLOW, ax) is ax
+
+
+@pytest.mark.parametrize(
+    ("result", "settings", "said"),
+    [
+        (3, {}, "no figure for a int"),
+        (effect(), {"scale": "hazard_ratio"}, "expected one of"),
+        (effect(), {"style": "pink"}, "expected one of"),
+        (effect(), {"language": "fr"}, "'en' or 'nl'"),
+    ],
+)
+def test_what_cannot_be_drawn_says_why(result: object, settings: dict[str, str], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        plot(result, **settings)  # type: ignore[arg-type]
