@@ -27,6 +27,7 @@ Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
 
 MOST_POINTS = 250
+MOST_PERIODS = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +38,8 @@ class CurveOptions:
     ----------
     conf_level : of intervals and bands
     interval : "log-log" (stays within 0 and 1), "log" or "plain", as R's ``survfit(conf.type=)``
-    times : points of the curve; None takes the beginning and every time with an event, or 250 of them evenly where
-        there are more
+    times : points of the curve; None takes the beginning and every time at which rows end where there are at most 60,
+        else every time with an event, or 250 of them evenly
     bands : whether to compute bands that hold at all times at once
     draws, seed : of the simulation behind the bands
     """
@@ -96,6 +97,8 @@ def arm_of(followed: Followed, positions: Codes, options: CurveOptions, *, cause
     if options.times is not None:
         last = float(exits.stop.max())
         time = np.array([t for t in options.times if t <= last], dtype=np.float64)
+    elif len(periods := np.unique(exits.stop)) <= MOST_PERIODS:
+        time = periods  # whole years: also those in which nobody leaves
     elif len(time) > MOST_POINTS:
         time = time[np.unique(np.linspace(0, len(time) - 1, MOST_POINTS).round().astype(np.intp))]
     if options.times is None:

@@ -73,11 +73,12 @@ def critical_value(covariance: Floats, level: float = 0.95, *, draws: int = DRAW
     correlation = covariance[np.ix_(there, there)] / np.outer(error, error)
     values, vectors = np.linalg.eigh((correlation + correlation.T) / 2)
     kept = values > 1e-10 * float(values.max())
+    pointwise = float(special.ndtri(0.5 + level / 2))
     if kept.sum() == 1:
-        return float(special.ndtri(0.5 + level / 2))
+        return pointwise
     root = vectors[:, kept] * np.sqrt(values[kept])
     normal = np.random.default_rng(seed).standard_normal((draws, int(kept.sum())))
-    return float(np.quantile(np.abs(normal @ root.T).max(axis=1), level))
+    return max(pointwise, float(np.quantile(np.abs(normal @ root.T).max(axis=1), level)))
 
 
 def influence_covariance(columns: Sequence[tuple[Codes, Floats]], clusters: Sequence[Clusters]) -> Floats:
