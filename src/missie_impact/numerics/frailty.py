@@ -262,7 +262,7 @@ def _evaluate(
     modes: tuple[Floats, ...] = (),
 ) -> _Evaluation:
     """Likelihood of all rows less that of the rows before entry; ``modes`` are those of parameters near by."""
-    k, g = len(theta), len(data.starts)
+    k = len(theta)
     eta, cluster = data.design.predict(theta[:-1]), data.cluster
     with np.errstate(over="ignore", invalid="ignore"):  # far off, the likelihood is not finite and the step is halved
         rate = data.frequency * np.exp(np.minimum(eta, LARGEST_ETA)) * summed_rows(get_link(link), data.y)

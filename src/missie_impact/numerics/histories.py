@@ -81,18 +81,32 @@ def standardised_survival(
         raise SettingsError("survival of units needs clusters, at least the unit itself: its years hang together.")
     means = expected_histories(fit.coef, fit.link, histories)
     stacked = stack_means(means, scores, clusters, correction)
-    k = histories.n_years
-    parts = [_hazards(means.value, k), _hazard_ratio(means.value, k)]
-    value, gradient = np.concatenate([p[0] for p in parts]), np.vstack([p[1] for p in parts])
+    return stacked.transform(*history_contrasts(means.value, histories.n_years, difference_years))
+
+
+def history_contrasts(
+    value: Floats, n_years: int, difference_years: Sequence[int] = (1, 3, 5)
+) -> tuple[list[str], Floats, Floats]:
+    """Return what :func:`standardised_survival` reports as functions of the means of `expected_histories`.
+
+    Parameters
+    ----------
+    value : (4 K,) the means, whatever model predicted them
+
+    Returns
+    -------
+    names, values (r,) and derivative (r, 4 K)
+    """
+    k = n_years
+    parts = [_hazards(value, k), _hazard_ratio(value, k)]
+    found, gradient = np.concatenate([p[0] for p in parts]), np.vstack([p[1] for p in parts])
     names = [f"{what}_{arm}_year_{j}" for what in ("hazard", "survival") for arm in (1, 0) for j in range(1, k + 1)]
     years = [j for j in difference_years if 1 <= j <= k]
     start = 2 * k
     treated, untreated = ([start + arm * k + j - 1 for j in years] for arm in (0, 1))
-    value = np.concatenate([value, value[treated] - value[untreated]])
+    found = np.concatenate([found, found[treated] - found[untreated]])
     gradient = np.vstack([gradient, gradient[treated] - gradient[untreated]])
-    return stacked.transform(
-        [*names, "log_hazard_ratio", *(f"survival_difference_{j}" for j in years)], value, gradient
-    )
+    return [*names, "log_hazard_ratio", *(f"survival_difference_{j}" for j in years)], found, gradient
 
 
 def expected_histories(coef: Floats, link: LinkName, histories: Histories) -> Means:
