@@ -90,9 +90,9 @@ def effect(
 ) -> Effect:
     """Read the rows unless they are given, fit all groups and put the result together."""
     rows = read_rows(source, request) if rows is None else rows
-    results, whole, fits = estimate_all(rows, task.link, task.scales, keep_fit)
+    results, whole, fits, across = estimate_all(rows, task.link, task.scales, keep_fit)
     flow = flow_of(parts(source)[0].flow, whole)
-    return replace(put_together(source, rows, results, task, options, flow), fits=fits)
+    return replace(put_together(source, rows, results, task, options, flow), fits=fits, across=across)
 
 
 def put_together(

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from missie_impact.effects.across import across_groups
 from missie_impact.effects.model import Certain, Fitted, counted, fit_group
 from missie_impact.effects.result import Fit, GroupResult, TermName
 from missie_impact.effects.rows import Clustering, Group, Rows
-from missie_impact.effects.stacked import stacked_coefficients
+from missie_impact.effects.stacked import Sums, stacked_coefficients
 from missie_impact.errors import (
     CollinearityError,
     ConvergenceError,
@@ -27,6 +28,7 @@ from missie_impact.numerics.covariance import Covariance, clusters_of, covarianc
 from missie_impact.numerics.links import LinkName
 
 Floats = NDArray[np.float64]
+SumsOf = Callable[[Clustering], Sums]
 
 FEW_TREATED_CLUSTERS = 30
 NO_ESTIMATE = (
@@ -37,18 +39,24 @@ MANY_LEVELS = 3
 
 @dataclass(frozen=True, slots=True)
 class Scales:
-    """A group's numbers on all scales: values (s,), and per error their (s, s) covariance, ratios in logs."""
+    """A group's numbers on all scales: values (s,), and per error their (s, s) covariance, ratios in logs.
+
+    ``sums`` gives, per error, what each cluster adds to the scales; it links groups that share clusters.
+    """
 
     names: tuple[str, ...]
     values: Floats
     covariances: Mapping[str, Floats]
     notes: tuple[str, ...] = ()
+    sums: SumsOf | None = None
 
 
 ScalesOf = Callable[[Fitted], Scales]
 
 
-def estimate_group(rows: Rows, group: Group, link: LinkName, scales: ScalesOf) -> tuple[GroupResult, Fitted]:
+def estimate_group(
+    rows: Rows, group: Group, link: LinkName, scales: ScalesOf
+) -> tuple[GroupResult, Fitted, SumsOf | None]:
     """Fit one group and put it on all scales. Errors of `fit_group` pass through."""
     fitted = fit_group(rows, group.rows, link)
     covariances = {c.name: coefficient_covariance(fitted, c) for c in rows.clusterings}
@@ -69,7 +77,7 @@ def estimate_group(rows: Rows, group: Group, link: LinkName, scales: ScalesOf) -
         term_reasons=reasons,
         coef_covariances={name: spread(cov.matrix, places, len(terms)) for name, cov in covariances.items()},
         degrees={name: degrees[name.removesuffix(FIXED).removesuffix(FIXED_WEIGHTS)] for name in made.covariances},
-        notes=(*_notes(fitted), *_cluster_notes(fitted, covariances), *made.notes),
+        notes=(*_notes(fitted), *cluster_notes(rows, fitted.used, covariances), *made.notes),
         log_likelihood=fitted.fit.log_likelihood,
     )
     fixed = {
@@ -80,7 +88,7 @@ def estimate_group(rows: Rows, group: Group, link: LinkName, scales: ScalesOf) -
         for name, cov in known.items()
         if name + FIXED_WEIGHTS in made.covariances
     }
-    return replace(result, coef_covariances={**result.coef_covariances, **fixed}), fitted
+    return replace(result, coef_covariances={**result.coef_covariances, **fixed}), fitted, made.sums
 
 
 FIXED = ", fixed covariates"
@@ -130,19 +138,27 @@ def each_group(rows: Rows, one: Callable[[Group], GroupResult]) -> tuple[GroupRe
 
 def estimate_all(
     rows: Rows, link: LinkName, scales: ScalesOf, keep_fit: bool = False
-) -> tuple[tuple[GroupResult, ...], Fitted, dict[str, Fit] | None]:
-    """Fit a regression on all rows and on each subgroup; return the results, the fit of all rows, and fits to keep."""
+) -> tuple[tuple[GroupResult, ...], Fitted, dict[str, Fit] | None, dict[str, Floats]]:
+    """Fit a regression on all rows and on each subgroup.
+
+    Returns
+    -------
+    the results, the fit of all rows, fits to keep, and per error the joint covariance of all groups and scales
+    """
     fits: dict[str, Fit] = {}
     whole: list[Fitted] = []
+    sums: dict[str, SumsOf] = {}
 
     def one(group: Group) -> GroupResult:
-        result, fitted = estimate_group(rows, group, link, scales)
+        result, fitted, of = estimate_group(rows, group, link, scales)
+        sums.update({} if of is None else {group.name: of})
         whole[:] = whole or [fitted]
         fits[group.name] = Fit(fitted.fit, fitted.scores.row, fitted.used)
         return result
 
     results = each_group(rows, one)
-    return results, whole[0], fits if keep_fit else None
+    joint = across_groups(rows, results, sums) if len(results) > 1 else {}
+    return results, whole[0], fits if keep_fit else None, joint
 
 
 def flow_of(risk_flow: Flow, fitted: Fitted) -> Flow:
@@ -213,10 +229,11 @@ def _notes(fitted: Fitted) -> list[str]:
     return notes
 
 
-def _cluster_notes(fitted: Fitted, covariances: Mapping[str, Covariance]) -> list[str]:
+def cluster_notes(rows: Rows, used: NDArray[np.intp], covariances: Mapping[str, Covariance]) -> list[str]:
+    """Say what a reader must know of clusters: few, uneven, few with treated rows."""
     notes = [f"{name}: {note}" for name, cov in covariances.items() for note in cov.notes]
-    treated = fitted.used[fitted.rows.treated[fitted.used]]
-    for clustering in fitted.rows.clusterings:
+    treated = used[rows.treated[used]]
+    for clustering in rows.clusterings:
         counts = [len(np.unique(d.codes[treated])) for d in clustering.dimensions]
         if counts and min(counts) < FEW_TREATED_CLUSTERS:
             notes.append(

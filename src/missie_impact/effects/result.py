@@ -34,6 +34,8 @@ RATIO_SCALES = frozenset(
         "subdistribution_hazard_ratio",
         "odds_ratio_within_firm_year",
         "odds_ratio_within_strata",
+        "frailty_variance",
+        "frailty_sd",
         "mean_ratio",
         "mean_ratio_winsorised",
         "mean_ratio_yearly",
@@ -42,8 +44,7 @@ RATIO_SCALES = frozenset(
 )
 LEVEL_PREFIXES = (
     "risk_with", "yearly_exit_probability_", "exit_probability_", "survival_with", "restricted_mean_with",
-    "mean_eur_with", "grower_share_with", "export_share_with",
-)  # fmt: skip
+    "mean_eur_with", "grower_share_with", "export_share_with", "frailty_")  # fmt: skip
 """Scales of one world (a risk, a survival): a level, for which no effect of zero is tested."""
 
 MARGINAL_KEYS: dict[str, str] = {
@@ -132,6 +133,7 @@ class GroupResult:
     reason : why the group has no estimate, else empty
     notes : what a reader must know about these numbers
     log_likelihood : at the optimum
+    tests : p values by another test than that of estimate and error, per scale
     """
 
     group: str
@@ -147,6 +149,7 @@ class GroupResult:
     reason: str = ""
     notes: tuple[str, ...] = ()
     log_likelihood: float = math.nan
+    tests: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +221,8 @@ class Effect:
     notes : definitions, controls left out, warnings
     simulated : whether the registers are simulated ones
     fits : rows behind it per group, only with ``keep_fit=True``
+    across : per error, joint covariance of all groups and scales (groups outermost, ratios in logs), for
+        :func:`missie_impact.effects.compare.compare_groups`
     """
 
     outcome: str
@@ -233,6 +238,7 @@ class Effect:
     notes: tuple[str, ...] = ()
     simulated: bool = False
     fits: Mapping[str, Fit] | None = None
+    across: Mapping[str, Floats] = field(default_factory=dict)
 
     @property
     def scales(self) -> tuple[str, ...]:
@@ -344,6 +350,8 @@ class Effect:
                 error = math.nan if covariance is None else _root(covariance[j, j])
                 value = float(result.values[j])
                 numbers = inference(value, error, degrees, self.conf_level, scale=scale)
+                if scale in result.tests:
+                    numbers = (numbers[0], math.nan, result.tests[scale], *numbers[3:])
                 yield Estimate(
                     self.outcome, result.group, self.term, scale, value, *numbers, *_counts(result.counts), self.design,
                     result.reason,

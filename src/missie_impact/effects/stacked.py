@@ -88,11 +88,14 @@ def counted_rows(fitted: Fitted) -> Counted:
 
 def stacked_coefficients(fitted: Fitted, weighting: WeightScores, clustering: Clustering) -> Covariance:
     """Covariance of the coefficients of a weighted fit, the estimation of its weights included."""
-    steps = [
-        _of_fit(fitted, fitted.fit.bread, clustering.correction),
-        _of_weights(weighting, _to_coef(fitted, weighting)),
-    ]
+    steps = coefficient_steps(fitted, weighting, clustering.correction)
     return summed_covariance(steps, clustering.dimensions, counted_rows(fitted), clustering.correction)
+
+
+def coefficient_steps(fitted: Fitted, weighting: WeightScores | None, correction: Correction) -> list[Sums]:
+    """What the steps add to the coefficients of a fit."""
+    model = of_fit(fitted, fitted.fit.bread, correction)
+    return [model] if weighting is None else [model, _of_weights(weighting, _to_coef(fitted, weighting))]
 
 
 def stacked_means(
@@ -105,8 +108,30 @@ def stacked_means(
     means : with the moment of each averaged row
     positions : the averaged rows
     """
+    counted, correction = counted_rows(fitted), clustering.correction
+    whole, fixed = mean_steps(fitted, means, positions, correction, weighting)
+    return (
+        summed_covariance(whole, clustering.dimensions, counted, correction).matrix,
+        summed_covariance(fixed, clustering.dimensions, counted, correction).matrix,
+    )
+
+
+def mean_steps(
+    fitted: Fitted,
+    means: Means,
+    positions: Positions,
+    correction: Correction,
+    weighting: WeightScores | None = None,
+) -> tuple[list[Sums], list[Sums]]:
+    """What the steps add to means of predictions: with the averaged rows sampled, and with them held fixed."""
     to_mean = fitted.fit.bread @ means.gradient.T
-    model = _of_fit(fitted, to_mean, clustering.correction)
+    model = of_fit(fitted, to_mean, correction)
+
+    def averaged(clusters: Clusters) -> Floats:
+        return sum_by(means.moment, Clusters(clusters.codes[positions], clusters.count))
+
+    if weighting is None:
+        return [model, averaged], [model]
     through_fit = _to_coef(fitted, weighting) @ means.gradient.T
     # The weights also decide over whom is averaged: their derivative of the means beside that of the coefficients.
     weight = fitted.weights(positions)
@@ -114,17 +139,8 @@ def stacked_means(
     if fitted.rows.frequency is not None:
         ratio = ratio * fitted.rows.frequency[positions]
     direct = _along(weighting, positions, means.moment * ratio[:, None])
-
-    def averaged(clusters: Clusters) -> Floats:
-        return sum_by(means.moment, Clusters(clusters.codes[positions], clusters.count))
-
-    counted, correction = counted_rows(fitted), clustering.correction
     whole = [model, _of_weights(weighting, through_fit + weighting.scores.bread.T @ direct), averaged]
-    fixed = [model, _of_weights(weighting, through_fit)]
-    return (
-        summed_covariance(whole, clustering.dimensions, counted, correction).matrix,
-        summed_covariance(fixed, clustering.dimensions, counted, correction).matrix,
-    )
+    return whole, [model, _of_weights(weighting, through_fit)]
 
 
 def weight_derivative(weighting: WeightScores, positions: Positions, rows: Floats) -> Floats:
@@ -137,7 +153,9 @@ def weight_derivative(weighting: WeightScores, positions: Positions, rows: Float
     return weighting.scores.bread.T @ _along(weighting, positions, rows)
 
 
-def _of_fit(fitted: Fitted, matrix: Floats, correction: Correction) -> Sums:
+def of_fit(fitted: Fitted, matrix: Floats, correction: Correction) -> Sums:
+    """Per cluster, scores of the outcome model times a matrix."""
+
     def sums(clusters: Clusters) -> Floats:
         own = Clusters(clusters.codes[fitted.used], clusters.count)
         if correction == "cr3":

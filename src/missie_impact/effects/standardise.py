@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from missie_impact.effects.across import side_by_side, sums_of_coefficient, sums_of_means
 from missie_impact.effects.groups import FIXED, FIXED_WEIGHTS, Scales, coefficient_covariance
 from missie_impact.effects.model import Fitted
 from missie_impact.effects.rows import Clustering
 from missie_impact.effects.stacked import stacked_means
 from missie_impact.errors import SettingsError
 from missie_impact.numerics.cells import Design
-from missie_impact.numerics.contrasts import Estimates, Means, stack_means, weight_share
+from missie_impact.numerics.contrasts import Means, stack_means, weight_share
 from missie_impact.numerics.covariance import Clusters
 from missie_impact.numerics.design import Factor
 from missie_impact.numerics.histories import Histories, standardised_survival
@@ -72,7 +74,7 @@ def risk_scales(fitted: Fitted, population: Population) -> Scales:
         if fitted.rows.probability is not None:  # weights and rows averaged over taken as known, as R's vcovCL does
             covariances[clustering.name + FIXED_WEIGHTS] = gradient @ known[1] @ gradient.T
     values = np.array([odds, ratio, one - zero, one, zero, np.exp(b), b])
-    return Scales(RISK_SCALES, values, covariances)
+    return Scales(RISK_SCALES, values, covariances, sums=sums_of_means(fitted, means, positions, gradient))
 
 
 def _mean_risk(fitted: Fitted, design: Design, share: Floats) -> tuple[float, Floats, Floats]:
@@ -133,7 +135,7 @@ def survival_scales(fitted: Fitted, follow_up: str) -> Scales:
     )
     names: tuple[str, ...] = ()
     values, covariances = np.empty(0), {}
-    conditional = conditional_scales(fitted)
+    conditional, sums = conditional_scales(fitted), None
     for clustering in rows.clusterings:
         dimensions = clustering.dimensions or (rows.unit,)
         pairs = fitted.together(positions, dimensions)
@@ -145,30 +147,39 @@ def survival_scales(fitted: Fitted, follow_up: str) -> Scales:
             correction=clustering.correction if clustering.dimensions else "cr0",
             difference_years=(),
         )
-        names, values, gradient = _survival_gradient(estimates, followed, n_years)
+        names, values, gradient = survival_gradient(estimates.names, estimates.value, followed, n_years)
         for label, cov in ((clustering.name, estimates.stacked), (clustering.name + FIXED, estimates.fixed)):
             marginal = gradient @ cov.matrix @ gradient.T
             covariances[label] = _block(marginal, conditional.covariances[label])
+        if (
+            sums is None
+            and estimates.means is not None
+            and estimates.slope is not None
+            and conditional.sums is not None
+        ):
+            whole = sums_of_means(fitted, estimates.means, positions, gradient @ estimates.slope)
+            sums = side_by_side(whole, conditional.sums)
     note = () if n_years == 5 else (f"follow-up of {n_years} years, not of 5",)
-    return Scales((*names, *conditional.names), np.concatenate([values, conditional.values]), covariances, note)
+    values = np.concatenate([values, conditional.values])
+    return Scales((*names, *conditional.names), values, covariances, note, sums)
 
 
-def _survival_gradient(
-    estimates: Estimates, followed: list[int], n_years: int
+def survival_gradient(
+    estimated: Sequence[str], value: Floats, followed: Sequence[int], n_years: int
 ) -> tuple[tuple[str, ...], Floats, Floats]:
     """Scales of an exit question as functions of the estimates: names, values and derivative (ratios in logs).
 
     ``followed`` are the years, from zero, in which anybody leaves; in the others survival stays as it was.
     """
-    place = {name: j for j, name in enumerate(estimates.names)}
+    place = {name: j for j, name in enumerate(estimated)}
     curves = [[(1.0, np.zeros(len(place)))], [(1.0, np.zeros(len(place)))]]
     for k in range(n_years):
         for arm in (0, 1):
             name = f"survival_{arm}_year_{followed.index(k) + 1}" if k in followed else ""
-            step = (float(estimates.value[place[name]]), _unit(place[name], len(place))) if name else curves[arm][-1]
+            step = (float(value[place[name]]), _unit(place[name], len(place))) if name else curves[arm][-1]
             curves[arm].append(step)
     ratio = place["log_hazard_ratio"]
-    scales = {"hazard_ratio": (float(np.exp(estimates.value[ratio])), _unit(ratio, len(place)))}
+    scales = {"hazard_ratio": (float(np.exp(value[ratio])), _unit(ratio, len(place)))}
     years = [j for j in DIFFERENCE_YEARS if j <= n_years]
     for j in years:
         (without, slope_0), (with_, slope_1) = curves[0][j], curves[1][j]
@@ -198,7 +209,7 @@ def conditional_scales(fitted: Fitted) -> Scales:
     for clustering in fitted.rows.clusterings:
         variance = float(coefficient_covariance(fitted, clustering).matrix[k, k])
         covariances[clustering.name] = covariances[clustering.name + FIXED] = np.full((len(names),) * 2, variance)
-    return Scales(names, values, covariances)
+    return Scales(names, values, covariances, sums=sums_of_coefficient(fitted, k, len(names)))
 
 
 def _block(one: Floats, other: Floats) -> Floats:

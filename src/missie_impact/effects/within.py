@@ -246,6 +246,17 @@ def _group(task: _Task, group: Group) -> GroupResult:
     )
 
 
+def _separating(data: StrataData, used: Stratified) -> list[str]:
+    """Name the terms that separate on their own; all of them where only a combination does."""
+    alone = []
+    for j, term in enumerate(used.terms):
+        try:
+            fit_conditional(replace(data, x=data.x[:, [j]]))
+        except ConvergenceError:
+            alone.append(term.label)
+    return alone or [term.label for term in used.terms]
+
+
 def _covariance(task: _Task, used: Stratified, data: StrataData, fit: ConditionalFit, clustering: Clustering) -> Floats:
     """Inverse information, or scores of strata summed by the cluster each lies in."""
     if not clustering.dimensions:

@@ -58,12 +58,15 @@ class Estimates:
     value : (r,) log ratios, differences or levels
     stacked : covariance from stacked estimating equations
     fixed : covariance given the rows averaged over
+    means : the means they are functions of, and ``slope`` their derivative in these; None where nobody kept them
     """
 
     names: tuple[str, ...]
     value: Floats
     stacked: Covariance
     fixed: Covariance
+    means: Means | None = None
+    slope: Floats | None = None
 
     def contrast(self, name: str, *, level: float = 0.95, small_sample: bool = True, fixed: bool = False) -> Contrast:
         """Return one of them with its interval.
@@ -84,7 +87,9 @@ class Estimates:
 
     def transform(self, names: Sequence[str], value: Floats, gradient: Floats) -> Estimates:
         """Return functions of the estimates by the delta method; ``gradient`` is (new, r)."""
-        return Estimates(tuple(names), value, _moved(self.stacked, gradient), _moved(self.fixed, gradient))
+        slope = None if self.slope is None else gradient @ self.slope
+        covariances = (_moved(self.stacked, gradient), _moved(self.fixed, gradient))
+        return Estimates(tuple(names), value, *covariances, self.means, slope)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +200,8 @@ def stack_means(means: Means, scores: Scores, clusters: Sequence[Clusters], corr
         means.value,
         finish(stacked, scores, clusters, correction),
         finish(fixed, scores, clusters, correction),
+        means,
+        np.eye(r),
     )
 
 
