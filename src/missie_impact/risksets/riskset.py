@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import narwhals as nw
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from missie_impact.definitions import Definitions
-from missie_impact.errors import EmptyTableError, SchemaError
+from missie_impact.errors import EmptyTableError, SchemaError, SettingsError
 from missie_impact.flow import Flow, FlowStep
 from missie_impact.registers import Engine
 from missie_impact.registers.engine import Lazy
@@ -106,10 +108,29 @@ class RiskSet:
         frame = self.engine.collect(self.rows.select(*needed), sort_by=order)
         return frame[[c for c in wanted if c != ROW]].reset_index(drop=True)
 
-    def covariates(self) -> pd.DataFrame:
-        """Return everything known before the outcome: the table without outcome, cause and what lies after t."""
+    def covariates(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return what is known before the outcome, or some columns of it: no outcome, no cause, nothing after t.
+
+        Raises
+        ------
+        SettingsError
+            If a column asked for is known only afterwards.
+        """
         hidden = {*(getattr(self.roles, role) for role in OUTCOME_ROLES), *self.after_columns}
-        return self.collect([c for c in self.columns if c not in hidden])
+        late = [c for c in columns or () if c in hidden]
+        if late:
+            raise SettingsError(
+                f"columns {late} are the outcome or known only after the mission year; a design may not look at them."
+            )
+        return self.collect([c for c in self.columns if c not in hidden] if columns is None else columns)
+
+    def table_order(self) -> NDArray[np.intp]:
+        """Place of each row of :meth:`collect` in the researcher's own table; by key where the rows were built."""
+        if self.design != "frame":
+            return np.arange(self.n_rows)
+        keys = [k for k in (getattr(self.roles, role) for role in KEY_ROLES) if k is not None]
+        rows = self.engine.collect(self.rows.select(*keys, ROW), sort_by=[*keys, ROW])[ROW]
+        return rows.to_numpy(dtype=np.intp)
 
     def __repr__(self) -> str:
         source = ", simulated" if self.simulated else ""
