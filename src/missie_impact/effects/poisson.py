@@ -20,7 +20,7 @@ from missie_impact.numerics.cells import Column
 from missie_impact.numerics.covariance import Clusters, clusters_of, covariance
 from missie_impact.numerics.poisson import PoissonFit, fit_poisson, poisson_scores
 from missie_impact.numerics.poisson_bias import three_way_bias
-from missie_impact.risksets.controls import Control, level_text, parse_control, variables_of
+from missie_impact.risksets.controls import Control, parse_control, variables_of
 from missie_impact.risksets.riskset import RiskSet
 
 Floats = NDArray[np.float64]
@@ -37,8 +37,8 @@ class PoissonOptions:
     Attributes
     ----------
     conf_level : of intervals
-    correction : "g_over_gm1" is G / (G - 1); "cr0" none; "cr1" the first times (N - 1) / (N - K), K counting columns and
-        effects that are not nested in the cluster, which is the default of R's fixest
+    correction : "g_over_gm1" is G / (G - 1); "cr0" none; "cr1" the first times (N - 1) / (N - K), K counting columns
+        and effects that are not nested in the cluster, which is the default of R's fixest
     three_way : take the incidental bias of sender x year, receiver x year and pair effects out of the coefficients:
         the columns (sender, receiver, year)
     """
@@ -311,8 +311,8 @@ def _result(
     return GroupResult(
         group="all",
         counts=Counts(
-            int(round(fit.n_rows)), None, int(round(float(weight[first != 0].sum()))),
-            int(round(float(weight[fit.y > 0].sum()))),
+            round(fit.n_rows), None, round(float(weight[first != 0].sum())),
+            round(float(weight[fit.y > 0].sum())),
         ),
         scales=tuple(scales), values=np.exp(coef[shown]), covariances={vcov: matrix[np.ix_(shown, shown)]},
         terms=model.names, coef=wide,

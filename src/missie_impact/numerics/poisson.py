@@ -117,7 +117,8 @@ def fit_poisson(
     taken = absorber(levels) if levels else None
     y, x, weight = y[k], x[k], weight[k]
     shift = np.zeros(len(y)) if offset is None else offset[k]
-    columns, aliased = _independent(x, taken, weight)
+    columns = independent_columns(_within(x, taken, weight), weight, x)
+    aliased = [j for j in range(x.shape[1]) if j not in columns]
     if taken is None and not columns:
         raise SettingsError("Poisson: expected a column or a set of effects, found none.")
     coef, predictor, steps = _iterate(y, x[:, columns], taken, weight, shift)
@@ -156,10 +157,15 @@ def _within(values: Floats, taken: Absorber | None, weight: Floats) -> Floats:
     return values if taken is None or not values.shape[1] else taken.within(values, weight)
 
 
-def _independent(x: Floats, taken: Absorber | None, weight: Floats) -> tuple[list[int], list[int]]:
-    """Columns that say something beyond the effects and the columns before them, and the others."""
-    left = _within(x, taken, weight) * np.sqrt(weight)[:, None]
-    size = np.sqrt(weight @ x**2)
+def independent_columns(x: Floats, weight: Floats, scale: Floats | None = None) -> list[int]:
+    """Columns of (n, k) that say something beyond those before them.
+
+    Parameters
+    ----------
+    scale : (n, k) columns whose size says what counts as nothing left; ``x`` itself if left out
+    """
+    left = x * np.sqrt(weight)[:, None]
+    size = np.sqrt(weight @ (x if scale is None else scale) ** 2)
     columns: list[int] = []
     basis = np.zeros((len(x), 0))
     for j in range(x.shape[1]):
@@ -169,7 +175,7 @@ def _independent(x: Floats, taken: Absorber | None, weight: Floats) -> tuple[lis
         if size[j] > 0 and norm > ALIASED * size[j]:
             basis = np.column_stack([basis, new / norm])
             columns.append(j)
-    return columns, [j for j in range(x.shape[1]) if j not in columns]
+    return columns
 
 
 def _iterate(y: Floats, x: Floats, taken: Absorber | None, weight: Floats, shift: Floats) -> tuple[Floats, Floats, int]:
