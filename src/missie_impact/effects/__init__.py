@@ -1,5 +1,6 @@
 """Design and outcome to effect."""
 
+from missie_impact.effects.compare import GroupTest, compare_groups
 from missie_impact.effects.curves import Curve
 from missie_impact.effects.entry import market_entry
 from missie_impact.effects.estimate import FitOptions
@@ -18,6 +19,8 @@ __all__ = [
     "Estimate",
     "Fit",
     "FitOptions",
+    "GroupTest",
+    "compare_groups",
     "cumulative_incidence",
     "life_table",
     "market_entry",

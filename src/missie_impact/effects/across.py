@@ -20,7 +20,9 @@ Floats = NDArray[np.float64]
 Part = tuple[Clusters, float]
 
 
-def side_by_side(one: Callable[[Clustering], Sums], other: Callable[[Clustering], Sums]) -> Callable[[Clustering], Sums]:
+def side_by_side(
+    one: Callable[[Clustering], Sums], other: Callable[[Clustering], Sums]
+) -> Callable[[Clustering], Sums]:
     """Scales of two sources beside one another."""
 
     def of(clustering: Clustering) -> Sums:
