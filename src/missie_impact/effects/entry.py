@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from missie_impact.definitions import DEFAULT_CONTROLS
+from missie_impact.effects.arms import Estimator
 from missie_impact.effects.estimate import DEFAULT_OPTIONS, AlsoCluster, FitOptions
 from missie_impact.effects.result import Effect
 from missie_impact.effects.rows import ClusterChoice, Source
@@ -19,7 +20,8 @@ def market_entry(
     controls: Sequence[str] | None = DEFAULT_CONTROLS,
     by: str | Sequence[str] | None = None,
     also_cluster: AlsoCluster = (),
-    standardise: Population = "treated",
+    standardise: Population | None = None,
+    estimator: Estimator = "regression",
     keep_fit: bool = False,
     options: FitOptions = DEFAULT_OPTIONS,
 ) -> Effect:
@@ -33,7 +35,7 @@ def market_entry(
     ----------
     risk : risk set of firm x market pairs without trade (or without an affiliate), own table, or a design
     by : several columns give each its own groups, not their crossing
-    cluster, controls, also_cluster, standardise, keep_fit, options : see :func:`structural_transition`
+    cluster, controls, also_cluster, standardise, estimator, keep_fit, options : see :func:`structural_transition`
 
     Returns
     -------
@@ -52,6 +54,7 @@ def market_entry(
         by=by,
         also_cluster=also_cluster,
         standardise=standardise,
+        estimator=estimator,
         keep_fit=keep_fit,
         options=options,
     )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
+from missie_impact.effects.doubly_robust import CrossFit
 from missie_impact.effects.groups import FIXED, FIXED_WEIGHTS, ScalesOf, estimate_all, flow_of
 from missie_impact.effects.result import Effect, GroupResult
 from missie_impact.effects.rows import ClusterName, Request, Rows, Source, parts, read_rows
@@ -41,6 +42,7 @@ class FitOptions:
         weighted ``glm``)
     correction : small-sample factor of clustered errors: "g_over_gm1" is G / (G - 1), "cr0" none, "cr1" the first
         times (N - 1) / (N - K)
+    cross_fit : folds, seed and trimming of the doubly robust estimator
     duration_classes : lower bounds of the duration classes of whole spells and own tables, the last one open. None
         leaves the duration out, for a baseline that stands among the controls
     """
@@ -49,6 +51,7 @@ class FitOptions:
     vcov: Vcov = "stacked"
     correction: Correction = "g_over_gm1"
     duration_classes: tuple[int, ...] | None = tuple(range(1, 11))
+    cross_fit: CrossFit = field(default_factory=CrossFit)
 
     def __post_init__(self) -> None:
         if not 0.5 < self.conf_level < 1:

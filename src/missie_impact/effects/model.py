@@ -93,13 +93,15 @@ class Fitted:
             weight = weight if factor is None else weight * factor[positions]
         return weight
 
-    def world(self, positions: Positions, arm: int, replaced: Mapping[str, NDArray[Any]] | None = None) -> Design:
+    def world(
+        self, positions: Positions, arm: int | Positions, replaced: Mapping[str, NDArray[Any]] | None = None
+    ) -> Design:
         """Covariates of some rows with the treatment set to ``arm``, columns and products as in the fit.
 
         Parameters
         ----------
         positions : rows of the risk set, those outside the likelihood among them
-        arm : 1 with, 0 without treatment
+        arm : 1 with, 0 without treatment; or which of them for each row
         replaced : what to use instead of the rows' own, such as another year of follow-up: codes of a factor, values of
             a column, of a product what the treatment is multiplied with
         """
@@ -113,7 +115,7 @@ class Fitted:
         factors = []
         for name, levels in layout.factors:
             if name == self.rows.treatment:
-                factors.append(Factor(name, np.full(len(positions), levels.index(str(arm))), levels))
+                factors.append(Factor(name, np.full(len(positions), arm, dtype=np.intp), levels))  # both arms are there
                 continue
             # A level that left the likelihood stands at the reference here; the offset says what is certain about it.
             place = {level: i for i, level in enumerate(levels)}
@@ -228,7 +230,7 @@ def _design(rows: Rows, positions: Positions) -> tuple[Design, tuple[str, ...]]:
     factors = [Factor(rows.treatment, rows.treated[positions].astype(np.intp), ("0", "1"))]
     columns, constant = [], []
     for variable in rows.variables:
-        kept = _subset(variable, positions)
+        kept = variable_on(variable, positions)
         if kept is None:
             constant.append(variable.name)
         elif isinstance(kept, Factor):
@@ -238,7 +240,7 @@ def _design(rows: Rows, positions: Positions) -> tuple[Design, tuple[str, ...]]:
     return build_design(factors, columns), tuple(constant)
 
 
-def _subset(variable: Factor | Column, positions: Positions) -> Factor | Column | None:
+def variable_on(variable: Factor | Column, positions: Positions) -> Factor | Column | None:
     """Return a control on some rows, levels without a row left out; None where it does not vary."""
     whole = len(positions) == len(variable.values if isinstance(variable, Column) else variable.codes)  # no copy
     if isinstance(variable, Column):

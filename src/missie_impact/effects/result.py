@@ -32,6 +32,7 @@ RATIO_SCALES = frozenset(
         "hazard_ratio_conditional",
         "restricted_mean_ratio",
         "subdistribution_hazard_ratio",
+        "subdistribution_odds_ratio",
         "odds_ratio_within_firm_year",
         "odds_ratio_within_strata",
         "frailty_variance",
@@ -44,7 +45,8 @@ RATIO_SCALES = frozenset(
 )
 LEVEL_PREFIXES = (
     "risk_with", "yearly_exit_probability_", "exit_probability_", "survival_with", "restricted_mean_with",
-    "mean_eur_with", "grower_share_with", "export_share_with", "frailty_")  # fmt: skip
+    "mean_eur_with", "grower_share_with", "export_share_with", "frailty_",
+)  # fmt: skip
 """Scales of one world (a risk, a survival): a level, for which no effect of zero is tested."""
 
 MARGINAL_KEYS: dict[str, str] = {
@@ -53,6 +55,10 @@ MARGINAL_KEYS: dict[str, str] = {
     "risk_difference": "rd",
     "hazard_ratio": "hr_marginal",
 }
+POPULATION_KEYS = {
+    "treated": "att", "treated on support": "att_on_support", "all": "ate", "all on support": "ate_on_support",
+    "overlap": "ato",
+}  # fmt: skip
 TIDY_COLUMNS = (
     "outcome", "group", "term", "scale", "estimate", "std_error", "statistic", "p_value", "conf_low", "conf_high",
     "n_rows", "n_firms", "n_treated", "n_events", "design", "reason",
@@ -75,10 +81,10 @@ def estimand_of(scale: str, population: str) -> str:
     Parameters
     ----------
     scale : as in :meth:`Effect.tidy`
-    population : "treated" (att) or "all" (ate)
+    population : "treated" (att), "all" (ate), "overlap" (ato), or the first two "on support" (att_on_support)
     """
     if scale in MARGINAL_KEYS:
-        return f"{MARGINAL_KEYS[scale]}_{'att' if population == 'treated' else 'ate'}"
+        return f"{MARGINAL_KEYS[scale]}_{POPULATION_KEYS.get(population, 'ate')}"
     return {"odds_ratio_conditional": "or_conditional", "hazard_ratio_conditional": "hr_conditional"}.get(scale, scale)
 
 
@@ -405,4 +411,6 @@ def _root(variance: float) -> float:
 
 
 def _whom(population: str) -> str:
-    return "the treated" if population == "treated" else "all rows"
+    words = {"treated": "the treated", "treated on support": "the treated with somebody to compare them with"}
+    words |= {"all on support": "all rows with somebody to compare them with", "overlap": "the overlap of the arms"}
+    return words.get(population, "all rows")

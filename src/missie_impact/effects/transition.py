@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 from missie_impact.definitions import DEFAULT_CONTROLS
-from missie_impact.effects.estimate import DEFAULT_OPTIONS, AlsoCluster, FitOptions, Task, effect
+from missie_impact.effects.arms import Estimator, compare_arms
+from missie_impact.effects.estimate import DEFAULT_OPTIONS, AlsoCluster, FitOptions
 from missie_impact.effects.result import Effect
 from missie_impact.effects.rows import ClusterChoice, Request, Source, parts
-from missie_impact.effects.standardise import Population, risk_scales
+from missie_impact.effects.standardise import Population
 
 OUTCOMES = {"transition": "becoming structural", "entry": "entering the market", "exit": "leaving the market"}
 
@@ -21,7 +21,8 @@ def structural_transition(
     controls: Sequence[str] | None = DEFAULT_CONTROLS,
     by: str | Sequence[str] | None = None,
     also_cluster: AlsoCluster = (),
-    standardise: Population = "treated",
+    standardise: Population | None = None,
+    estimator: Estimator = "regression",
     keep_fit: bool = False,
     options: FitOptions = DEFAULT_OPTIONS,
 ) -> Effect:
@@ -36,20 +37,32 @@ def structural_transition(
         Controls of the default list that the table lacks are left out by name
     by : columns; each level is fitted on its own, beside "all"
     also_cluster : further choices, for :meth:`Effect.with_vcov`
-    standardise : over the treated (effect on the treated) or over all rows
+    standardise : over the "treated" (effect on the treated), "all" rows, or their "overlap" (weighting only); None is
+        the population a design was made for, else the treated
+    estimator : "regression" (logit, standardised), "weighting" (weighted means of the arms) or "doubly_robust" (both
+        arms' risks modelled and corrected by weighted residuals, cross-fitted). On a design its weights are used; on a
+        risk set the last two fit their own propensity score on the controls
     keep_fit : keep rows for further work; such a result cannot be saved
     options : level of the intervals and other settings that are rarely changed
+
+    Notes
+    -----
+    Errors stack all steps: the model of a design's weights, the outcome model, the means. On matched sets
+    ``cluster="firm"`` means firm and matched set (two-way), ``cluster="matched_set"`` sets alone, ``cluster="mission"``
+    the mission of the set's treated row.
 
     Returns
     -------
     Effect
         Scales ``odds_ratio``, ``risk_ratio``, ``risk_difference`` (marginal), ``risk_with``, ``risk_without``,
-        ``odds_ratio_conditional`` and ``log_odds`` (given the controls). Trial years enter as factors.
+        ``odds_ratio_conditional`` and ``log_odds`` (given the controls; regression only). Trial years enter as factors.
 
     Raises
     ------
     NoParticipantError, NoEventError, SeparationError, CollinearityError
         Where the whole call has no estimate. A subgroup without one is NaN with its reason.
+    PositivityError
+        If rows have no chance of the other arm (weighting and doubly robust).
 
     References
     ----------
@@ -59,5 +72,4 @@ def structural_transition(
     always = tuple(c for c in (source.roles.year,) if c is not None and source.design == "trials")
     request = Request(controls, always, None, by, (cluster, *also_cluster), None, options.correction)
     outcome = OUTCOMES.get(source.question, source.roles.outcome)
-    task = Task(outcome, "logit", "logit", standardise, partial(risk_scales, population=standardise))
-    return effect(risk, request, task, options, keep_fit)
+    return compare_arms(risk, request, outcome, estimator, standardise, options, keep_fit)

@@ -1,0 +1,151 @@
+"""Estimators of a difference between two arms on the same rows: regression, weighting, doubly robust."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Literal
+
+import numpy as np
+
+from missie_impact.effects.compared import POPULATIONS
+from missie_impact.effects.doubly_robust import robust_group
+from missie_impact.effects.estimate import FitOptions, Task, effect, put_together
+from missie_impact.effects.groups import each_group, flow_of
+from missie_impact.effects.model import Fitted
+from missie_impact.effects.result import Effect, Fit, GroupResult
+from missie_impact.effects.rows import Group, Request, Rows, Source, parts, read_rows
+from missie_impact.effects.standardise import Population, risk_scales
+from missie_impact.effects.weighting import population_of, weigh_group
+from missie_impact.errors import SettingsError
+from missie_impact.flow import Flow, FlowStep
+
+Estimator = Literal["regression", "weighting", "doubly_robust"]
+
+
+def compare_arms(
+    source: Source,
+    request: Request,
+    outcome: str,
+    estimator: Estimator,
+    population: Population | None,
+    options: FitOptions,
+    keep_fit: bool,
+) -> Effect:
+    """Read the rows and compare the arms, in all rows and in each subgroup.
+
+    Parameters
+    ----------
+    outcome : what happens to the unit, in words
+    population : over whom; None takes that of the design, or the treated
+    """
+    rows = read_rows(source, request)
+    made_for = rows.compared.estimand if rows.compared is not None else None
+    if estimator == "regression":
+        whom = population if population is not None else population_of(rows, None)
+        if whom == "overlap" and made_for != "ato":
+            raise SettingsError("standardise='overlap': a regression needs overlap weights; use estimator='weighting'.")
+        over: Population = "treated" if whom == "treated" else "all"
+        named = _named(whom, made_for, False) if population is None else whom
+        task = Task(outcome, "logit", "logit", named, partial(risk_scales, population=over))
+        return _described(effect(source, request, task, options, keep_fit, rows), rows, "")
+    if rows.products:
+        raise SettingsError(
+            f"{sorted(rows.products)} multiply the treatment: expected controls alone, or a regression."
+        )
+    whom = population_of(rows, population)
+    if estimator == "weighting":
+        return _weighted(source, rows, outcome, whom, options, keep_fit)
+    if estimator == "doubly_robust":
+        return _doubly_robust(source, rows, outcome, whom, options, keep_fit)
+    raise SettingsError(f"estimator: expected 'regression', 'weighting' or 'doubly_robust', found {estimator!r}.")
+
+
+def _weighted(
+    source: Source, rows: Rows, outcome: str, whom: Population, options: FitOptions, keep_fit: bool
+) -> Effect:
+    rows = _without_model_errors(rows)
+    fits: dict[str, Fit] = {}
+    whole: list[Fitted] = []
+
+    def one(group: Group) -> GroupResult:
+        result, fitted = weigh_group(rows, group, whom)
+        whole[:] = whole or [fitted]
+        fits[group.name] = Fit(fitted.fit, fitted.scores.row, fitted.used)
+        return result
+
+    results = each_group(rows, one)
+    made_for = rows.compared.estimand if rows.compared is not None else None
+    task = _task(outcome, "weighted arms", _named(whom, made_for, False))
+    made = put_together(source, rows, results, task, options, flow_of(parts(source)[0].flow, whole[0]))
+    return _described(replace(made, fits=fits if keep_fit else None), rows, "inverse-probability weighting")
+
+
+def _doubly_robust(
+    source: Source, rows: Rows, outcome: str, whom: Population, options: FitOptions, keep_fit: bool
+) -> Effect:
+    if keep_fit:
+        raise SettingsError("keep_fit=True: the doubly robust estimator has a fit per fold and keeps none of them.")
+    rows = _without_model_errors(rows)
+    trimmed: list[bool] = []
+
+    def one(group: Group) -> GroupResult:
+        result, fewer = robust_group(rows, group, whom, options.cross_fit)
+        trimmed.append(fewer)
+        return result
+
+    results = each_group(rows, one)
+    counts = results[0].counts
+    step = FlowStep("in the comparison", counts.n_rows, counts.n_firms, counts.n_treated)
+    flow: Flow = parts(source)[0].flow.then(step)
+    made_for = rows.compared.estimand if rows.compared is not None else None
+    task = _task(outcome, "logits of outcome and treatment", _named(whom, made_for, any(trimmed)))
+    made = put_together(source, rows, results, task, options, flow)
+    folds = options.cross_fit.folds
+    return _described(made, rows, "doubly robust" + (f", {folds} folds" if folds > 1 else ""))
+
+
+def _task(outcome: str, model: str, population: str) -> Task:
+    return Task(outcome, "logit", model, population, partial(risk_scales, population="all"))
+
+
+def _without_model_errors(rows: Rows) -> Rows:
+    """Weighted arms have no model-based errors: rows on their own are HC0."""
+    return replace(
+        rows, clusterings=tuple(replace(c, name="hc0") if c.name == "model" else c for c in rows.clusterings)
+    )
+
+
+def _named(whom: Population, made_for: str | None, trimmed: bool) -> str:
+    """Population in words; another one as soon as a treated row was dropped."""
+    if trimmed:
+        return f"{whom} on support"
+    return POPULATIONS[made_for] if made_for is not None else whom
+
+
+def _described(made: Effect, rows: Rows, how: str) -> Effect:
+    """Say in the design of a result how arms were compared and on which rows."""
+    design = made.design
+    if how:
+        design = how + design.removeprefix("regression").removesuffix(", weighted")
+    notes = list(made.notes)
+    if rows.compared is not None:
+        design = f"{design.removesuffix(', weighted')}, {rows.compared.method}"
+        notes += _set_notes(rows)
+    if made.vcov.endswith("fixed weights"):
+        notes.append("errors take the weights and the rows averaged over as known, as R's vcovCL of a weighted glm")
+    return replace(made, design=design, notes=tuple(notes))
+
+
+def _set_notes(rows: Rows) -> list[str]:
+    compared = rows.compared
+    if compared is None or (compared.sets is None and compared.pairs is None):
+        return []
+    if compared.sets is None:
+        return [
+            "controls were matched with replacement: errors sum by row or cluster, the pairing itself is not in them"
+        ]
+    if np.all(compared.sets < 0):
+        return []
+    left = [c.name for c in rows.clusterings if not ("matched" in c.name or "mission" in c.name)]
+    return [f"errors by {name}: matched sets are not among these clusters" for name in left]
