@@ -1,31 +1,32 @@
-"""Do structural traders leave a market less often? Discrete-time hazards on trials, or on an own table."""
+"""Do structural traders leave a market less often? Discrete-time hazards, Cox and conditional models of exit."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
-from typing import get_args
 
 from missie_impact.definitions import DEFAULT_CONTROLS
 from missie_impact.effects.estimate import DEFAULT_OPTIONS, AlsoCluster, FitOptions, Task, effect
+from missie_impact.effects.exit_baseline import FOLLOW_UP, exit_request, exit_rows
+from missie_impact.effects.exit_cox import cox_effect
+from missie_impact.effects.exit_options import ExitModel, check_model, exit_options, link_of
+from missie_impact.effects.exit_survival import survival_scales
 from missie_impact.effects.groups import ScalesOf
 from missie_impact.effects.result import Effect
 from missie_impact.effects.rows import ClusterChoice, Request, Source, parts
-from missie_impact.effects.standardise import conditional_scales, survival_scales
+from missie_impact.effects.standardise import conditional_scales
 from missie_impact.effects.transition import OUTCOMES
+from missie_impact.effects.within import within_firm
 from missie_impact.errors import SettingsError
-from missie_impact.numerics.links import LinkName
-from missie_impact.risksets.riskset import RiskSet
 
-FOLLOW_UP = "follow_up"
+__all__ = ["FOLLOW_UP", "market_exit"]
 
 
 def market_exit(
     risk: Source,
     *,
     cluster: ClusterChoice,
-    model: LinkName = "cloglog",
+    model: ExitModel = "cloglog",
     controls: Sequence[str] | None = DEFAULT_CONTROLS,
     by: str | Sequence[str] | None = None,
     also_cluster: AlsoCluster = (),
@@ -41,45 +42,47 @@ def market_exit(
     Parameters
     ----------
     risk : exit risk set (trials or spells), own table, or a design made on one
-    model : "cloglog" (proportional hazards), "logit" (proportional odds of exit) or "probit"
-    cluster, controls, by, also_cluster, keep_fit : see :func:`structural_transition`
-    options : duration classes, level of the intervals and other settings that are rarely changed
+    model : "cloglog" (proportional hazards), "logit" (proportional odds of exit), "probit", "cox" (partial likelihood
+        on the time scale of the rows) or "conditional" (within firm and year, see :func:`within_firm`)
+    controls : see :func:`structural_transition`; "treated:x" (the treatment's own name) is how the effect differs by x,
+        "treated:follow_up" effects by year since the mission, "treated:start" its fading per year
+    cluster, by, also_cluster, keep_fit : see :func:`structural_transition`
+    options : :class:`ExitOptions`: baseline, duration classes, strata and ties of Cox, level of the intervals
 
     Returns
     -------
     Effect
-        Trials: ``hazard_ratio`` (marginal over the treated), ``survival_difference_1/3/5``,
-        ``yearly_exit_probability_with`` and ``_without``, ``survival_with_1/3/5``, ``survival_without_1/3/5``.
-        Always: ``hazard_ratio_conditional`` and ``log_hazard`` (cloglog); ``odds_ratio_conditional`` and ``log_odds``
-        (logit); ``probit_index`` (probit).
+        Trials, and own tables of years at risk with a treatment fixed at time zero: ``hazard_ratio`` (marginal over the
+        treated), ``survival_difference_1/3/5``, ``yearly_exit_probability_with`` and ``_without``,
+        ``survival_with_1/3/5``, ``survival_without_1/3/5``. Always: ``hazard_ratio_conditional`` and ``log_hazard``
+        (cloglog, cox); ``odds_ratio_conditional`` and ``log_odds`` (logit); ``probit_index`` (probit).
 
     Raises
     ------
     NoParticipantError, NoEventError, SeparationError, CollinearityError
         Where the whole call has no estimate. A subgroup without one is NaN with its reason.
+    SettingsError
+        If the model is unknown, or asks for what the rows do not have.
 
     References
     ----------
-    Prentice and Gloeckler (1978), Biometrics 34, 57-67; Allison (1982), Sociological Methodology 13, 61-98.
+    Prentice and Gloeckler (1978), Biometrics 34, 57-67; Allison (1982), Sociological Methodology 13, 61-98; Efron
+    (1977), JASA 72, 557-565.
     """
-    if model not in get_args(LinkName):
-        raise SettingsError(f"model: expected one of {list(get_args(LinkName))}, found {model!r}.")
+    chosen = exit_options(options)
+    check_model(model, chosen)
     source, _ = parts(risk)
     asked = Request(controls, by=by, cluster=(cluster, *also_cluster), correction=options.correction)
-    request = _request(source, asked, options.duration_classes)
-    scales: ScalesOf = conditional_scales
-    if request.follow_up is not None:
-        scales = partial(survival_scales, follow_up=request.follow_up)
     outcome = OUTCOMES.get(source.question, source.roles.outcome)
-    task = Task(outcome, model, f"{model} hazard", "treated", scales)
-    return effect(risk, request, task, options, keep_fit)
-
-
-def _request(risk: RiskSet, request: Request, duration_classes: tuple[int, ...] | None) -> Request:
-    """Add the baseline: years of follow-up and trial years, or duration classes."""
-    roles = risk.roles
-    year = () if roles.year is None else (roles.year,)
-    if risk.design == "trials":
-        return replace(request, always=(FOLLOW_UP, *year), follow_up=FOLLOW_UP)
-    classes = None if roles.duration is None or duration_classes is None else (roles.duration, duration_classes)
-    return replace(request, always=year if risk.design == "spells" else (), classes=classes)
+    if model == "conditional":
+        if keep_fit:
+            raise SettingsError("model='conditional' keeps no fit; leave keep_fit out.")
+        return within_firm(risk, cluster=cluster, controls=controls, by=by, also_cluster=also_cluster, options=options)
+    if model == "cox":
+        request = exit_request(source, asked, chosen, clock=True)
+        task = Task(outcome, "cloglog", "Cox regression", "treated", conditional_scales)
+        return cox_effect(risk, request, task, chosen, keep_fit)
+    rows, follow = exit_rows(risk, exit_request(source, asked, chosen), chosen)
+    scales: ScalesOf = conditional_scales if follow is None else partial(survival_scales, follow=follow)
+    task = Task(outcome, link_of(model), f"{model} hazard", "treated", scales)
+    return effect(risk, asked, task, options, keep_fit, rows=rows)

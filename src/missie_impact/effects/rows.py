@@ -166,7 +166,7 @@ def read_rows(source: Source, request: Request) -> Rows:
     variables = variables_of(frame, controls.used)
     if request.classes:
         unseen = None if ORIGIN_SEEN not in frame else ~frame[ORIGIN_SEEN].to_numpy(dtype=bool)
-        variables.append(Variable(_duration(frame[request.classes[0]], *request.classes, unseen)))
+        variables.append(Variable(duration_factor(frame[request.classes[0]], *request.classes, unseen)))
     treated = _zero_one(frame, roles.treatment, "treatment") == 1.0
     products = treatment_products(frame, multiplied, roles.treatment, treated)
     variables += products.variables
@@ -190,7 +190,7 @@ def read_rows(source: Source, request: Request) -> Rows:
             Clustering(name, tuple(_clusters(frame, columns, firm) for columns in dimensions), request.correction)
             for name, dimensions in clusters
         ),
-        groups=tuple(group for column, scheme in by for group in _groups(frame[column], column, scheme)),
+        groups=tuple(group for column, scheme in by for group in _groups(frame, column, scheme, roles.treatment)),
         first=None if request.follow_up is None else _first(frame[request.follow_up]),
         unit=None if request.follow_up is None else _units(frame, risk),
         products=products.factors or {},
@@ -238,13 +238,16 @@ def _by_column(name: str, risk: RiskSet) -> tuple[str, str]:
     return other, scheme
 
 
-def _groups(values: pd.Series[Any], column: str, scheme: str) -> list[Group]:
-    codes, levels = pd.factorize(values, sort=True)
+def _groups(frame: pd.DataFrame, column: str, scheme: str, treatment: str) -> list[Group]:
+    """Rows of each level. A column without values for the untreated describes the treatment: all of them compare."""
+    codes, levels = pd.factorize(frame[column], sort=True)
+    untreated = frame[treatment].to_numpy(dtype=np.float64) == 0.0
+    shared = untreated if (codes[untreated] < 0).all() else np.zeros(len(frame), dtype=bool)
     names = [level_text(level) for level in levels]
     suffix = f" ({scheme})" if scheme else ""
     shown = "size" if scheme else column
     order = sorted(range(len(names)), key=lambda i: (_rank(names[i], scheme), i))
-    return [Group(f"{shown}={names[i]}{suffix}", codes == i) for i in order]
+    return [Group(f"{shown}={names[i]}{suffix}", (codes == i) | shared) for i in order]
 
 
 def _rank(level: str, scheme: str) -> int:
@@ -306,8 +309,8 @@ def _clusters(frame: pd.DataFrame, columns: tuple[str, ...], firm: NDArray[np.in
     return clusters_of(np.where(alone, int(joint.max()) + 1 + own, joint))
 
 
-def _duration(values: pd.Series[Any], name: str, bounds: tuple[int, ...], unseen: Mask | None) -> Factor:
-    """Classes of a duration from their lower bounds: (1, 2, 6) makes "1", "2-5", "6+".
+def duration_factor(values: pd.Series[Any], name: str, bounds: tuple[int, ...], unseen: Mask | None) -> Factor:
+    """Make classes of a duration from their lower bounds: (1, 2, 6) makes "1", "2-5", "6+".
 
     Spells whose start was not seen have no known duration: a class of their own.
     """

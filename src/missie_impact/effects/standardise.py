@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from missie_impact.effects.across import side_by_side, sums_of_coefficient, sums_of_means
+from missie_impact.effects.across import sums_of_coefficient, sums_of_means
 from missie_impact.effects.groups import FIXED, FIXED_WEIGHTS, Scales, coefficient_covariance
 from missie_impact.effects.model import Fitted
 from missie_impact.effects.rows import Clustering
 from missie_impact.effects.stacked import stacked_means
-from missie_impact.errors import SettingsError
 from missie_impact.numerics.cells import Design
 from missie_impact.numerics.contrasts import Means, stack_means, weight_share
 from missie_impact.numerics.covariance import Clusters
-from missie_impact.numerics.design import Factor
-from missie_impact.numerics.histories import Histories, standardised_survival
 from missie_impact.numerics.links import LinkName, get_link
 
 Floats = NDArray[np.float64]
@@ -33,7 +29,6 @@ CONDITIONAL: dict[LinkName, tuple[str, ...]] = {
     "logit": ("odds_ratio_conditional", "log_odds"),
     "probit": ("probit_index",),
 }
-DIFFERENCE_YEARS = (1, 3, 5)
 
 
 def risk_scales(fitted: Fitted, population: Population) -> Scales:
@@ -113,93 +108,6 @@ def _covariances_of_means(
     return fixed + moment.T @ moment, fixed
 
 
-def survival_scales(fitted: Fitted, follow_up: str) -> Scales:
-    """Standardise survival over the treated: marginal hazard ratio, survival differences, yearly exit probabilities.
-
-    Each treated unit is followed from its first row through every year of follow-up in both worlds, covariates as they
-    were at time zero. Without a cluster the years of a unit form one.
-    """
-    rows = fitted.rows
-    if rows.first is None or rows.unit is None:
-        raise SettingsError("survival of the treated needs trials: a time zero for each unit.")
-    positions: NDArray[np.intp] = np.flatnonzero(fitted.group & rows.treated & rows.first)
-    year = next(v for v in rows.variables if isinstance(v, Factor) and v.name == follow_up)
-    n_years = len(year.levels)
-    # A year without any exit has hazard zero in both worlds: nothing to predict, nothing in the hazard ratio.
-    empty = {found.level for found in fitted.certain if found.variable == follow_up and not found.events}
-    followed = [k for k, level in enumerate(year.levels) if level not in empty]
-    tiled = np.tile(positions, len(followed))
-    years = {follow_up: np.repeat(np.array(followed, dtype=np.intp), len(positions))}
-    histories = Histories(
-        fitted.world(tiled, 1, years), fitted.world(tiled, 0, years), len(followed), fitted.weights(positions)
-    )
-    names: tuple[str, ...] = ()
-    values, covariances = np.empty(0), {}
-    conditional, sums = conditional_scales(fitted), None
-    for clustering in rows.clusterings:
-        dimensions = clustering.dimensions or (rows.unit,)
-        pairs = fitted.together(positions, dimensions)
-        estimates = standardised_survival(
-            fitted.fit,
-            fitted.scores,
-            replace(histories, clusters=tuple(own for _, own in pairs)),
-            [of for of, _ in pairs],
-            correction=clustering.correction if clustering.dimensions else "cr0",
-            difference_years=(),
-        )
-        names, values, gradient = survival_gradient(estimates.names, estimates.value, followed, n_years)
-        for label, cov in ((clustering.name, estimates.stacked), (clustering.name + FIXED, estimates.fixed)):
-            marginal = gradient @ cov.matrix @ gradient.T
-            covariances[label] = _block(marginal, conditional.covariances[label])
-        if (
-            sums is None
-            and estimates.means is not None
-            and estimates.slope is not None
-            and conditional.sums is not None
-        ):
-            whole = sums_of_means(fitted, estimates.means, positions, gradient @ estimates.slope)
-            sums = side_by_side(whole, conditional.sums)
-    note = () if n_years == 5 else (f"follow-up of {n_years} years, not of 5",)
-    values = np.concatenate([values, conditional.values])
-    return Scales((*names, *conditional.names), values, covariances, note, sums)
-
-
-def survival_gradient(
-    estimated: Sequence[str], value: Floats, followed: Sequence[int], n_years: int
-) -> tuple[tuple[str, ...], Floats, Floats]:
-    """Scales of an exit question as functions of the estimates: names, values and derivative (ratios in logs).
-
-    ``followed`` are the years, from zero, in which anybody leaves; in the others survival stays as it was.
-    """
-    place = {name: j for j, name in enumerate(estimated)}
-    curves = [[(1.0, np.zeros(len(place)))], [(1.0, np.zeros(len(place)))]]
-    for k in range(n_years):
-        for arm in (0, 1):
-            name = f"survival_{arm}_year_{followed.index(k) + 1}" if k in followed else ""
-            step = (float(value[place[name]]), _unit(place[name], len(place))) if name else curves[arm][-1]
-            curves[arm].append(step)
-    ratio = place["log_hazard_ratio"]
-    scales = {"hazard_ratio": (float(np.exp(value[ratio])), _unit(ratio, len(place)))}
-    years = [j for j in DIFFERENCE_YEARS if j <= n_years]
-    for j in years:
-        (without, slope_0), (with_, slope_1) = curves[0][j], curves[1][j]
-        scales[f"survival_difference_{j}"] = (with_ - without, slope_1 - slope_0)
-    for arm, world in ((1, "with"), (0, "without")):
-        at_risk = sum(value for value, _ in curves[arm][:-1])  # expected years at risk; exits per year is the hazard
-        slope = sum((slope for _, slope in curves[arm][:-1]), np.zeros(len(place)))
-        last, last_slope = curves[arm][-1]
-        hazard = (1.0 - last) / at_risk
-        scales[f"yearly_exit_probability_{world}"] = (hazard, -(last_slope + hazard * slope) / at_risk)
-        scales |= {f"survival_{world}_{j}": curves[arm][j] for j in years}
-    return tuple(scales), np.array([v for v, _ in scales.values()]), np.array([g for _, g in scales.values()])
-
-
-def _unit(position: int, size: int) -> Floats:
-    row = np.zeros(size)
-    row[position] = 1.0
-    return row
-
-
 def conditional_scales(fitted: Fitted) -> Scales:
     """Return the treatment's coefficient and its exponential: conditional on the controls, not averaged over anyone."""
     b, k = float(fitted.fit.coef[fitted.treatment]), fitted.treatment
@@ -210,11 +118,3 @@ def conditional_scales(fitted: Fitted) -> Scales:
         variance = float(coefficient_covariance(fitted, clustering).matrix[k, k])
         covariances[clustering.name] = covariances[clustering.name + FIXED] = np.full((len(names),) * 2, variance)
     return Scales(names, values, covariances, sums=sums_of_coefficient(fitted, k, len(names)))
-
-
-def _block(one: Floats, other: Floats) -> Floats:
-    """Put two covariances side by side; what links them is not computed and NaN."""
-    whole = np.full((len(one) + len(other),) * 2, np.nan)
-    whole[: len(one), : len(one)] = one
-    whole[len(one) :, len(one) :] = other
-    return whole
