@@ -69,3 +69,7 @@ class MissingValueError(MissieError, ValueError):
 
 class MicrodataError(MissieError, TypeError):
     """Something that holds rows of firms was to be saved."""
+
+
+class DependencyError(MissieError, ImportError):
+    """An optional package is needed and not installed."""

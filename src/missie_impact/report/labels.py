@@ -77,6 +77,14 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     "cumulative_incidence": ("cumulative incidence", "cumulatieve incidentie"),
     "with": ("with mission", "met missie"),
     "without": ("without mission", "zonder missie"),
+    "before": ("before", "vooraf"),
+    "after": ("after", "achteraf"),
+    "absolute standardised difference": ("absolute standardised difference", "absoluut gestandaardiseerd verschil"),
+    # titles
+    "effects": ("Effects", "Effecten"),
+    "flow": ("Who is lost at each step", "Wie er bij elke stap afvalt"),
+    "balance": ("Balance", "Balans"),
+    "budget indicator": ("Budget indicator", "Begrotingsindicator"),
     # outcomes
     "becoming structural": ("becoming structural", "structureel worden"),
     "leaving the market": ("leaving the market", "de markt verlaten"),

@@ -1,4 +1,4 @@
-"""One table, shown as HTML, Markdown, plain text, CSV or JSON records. The numbers themselves are never changed."""
+"""One table, shown as HTML, Markdown, LaTeX, plain text, CSV or JSON records. Its numbers are never changed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from missie_impact.display import SIMULATED, html_page, html_table, is_name, num
 from missie_impact.errors import SettingsError
 from missie_impact.report.labels import CODED, Language, label
 
-Format = Literal["csv", "json", "html", "md", "txt"]
+Format = Literal["csv", "json", "html", "md", "tex", "txt"]
 
 LONGEST_CELL = 100  # characters of a text in a terminal's column
 
@@ -57,6 +57,21 @@ class Table:
         parts = [f"## {self.title}"] if self.title else []
         parts += [f"**{SIMULATED}**"] if self.simulated else []
         return "\n\n".join([*parts, "\n".join(lines), *self.notes]) + "\n"
+
+    def to_latex(self) -> str:
+        """Return a LaTeX table (booktabs), its title as caption and its notes below; texts are escaped."""
+        columns = "".join("r" if right else "l" for right in self._numeric())
+        rows = [" & ".join(map(_latex_safe, row)) + r" \\" for row in (self._heads(), *self._texts())]
+        notes = [*([SIMULATED] if self.simulated else []), *self.notes]
+        lines = [
+            r"\begin{table}[htbp]",
+            *([rf"\caption{{{_latex_safe(self.title)}}}"] if self.title else []),
+            rf"\begin{{tabular}}{{{columns}}}",
+            r"\toprule", rows[0], r"\midrule", *rows[1:], r"\bottomrule", r"\end{tabular}",
+            *(rf"\par\footnotesize {_latex_safe(note)}" for note in notes),
+            r"\end{table}",
+        ]  # fmt: skip
+        return "\n".join(lines) + "\n"
 
     def to_text(self) -> str:
         """Return lines for a terminal: fixed-width columns, numbers to the right, long texts as numbered notes."""
@@ -142,6 +157,8 @@ def _render(table: Table, kind: Format) -> str:
         return table.to_json()
     if kind == "html":
         return table.to_html(page=True)
+    if kind == "tex":
+        return table.to_latex()
     return table.to_markdown() if kind == "md" else table.to_text()
 
 
@@ -165,6 +182,16 @@ def _plain(value: object) -> object:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if isinstance(value, bool | int) else str(value)
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+}  # fmt: skip
+
+
+def _latex_safe(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in text)
 
 
 def _pipe_safe(text: str) -> str:
