@@ -1,5 +1,6 @@
 """Design and outcome to effect."""
 
+from missie_impact.effects.causes import cause_specific_hazards
 from missie_impact.effects.compare import GroupTest, compare_groups
 from missie_impact.effects.curves import Curve
 from missie_impact.effects.entry import market_entry
@@ -8,6 +9,8 @@ from missie_impact.effects.exit import market_exit
 from missie_impact.effects.incidence import cumulative_incidence
 from missie_impact.effects.points import CurveOptions
 from missie_impact.effects.result import Effect, Estimate, Fit
+from missie_impact.effects.standardised_curves import standardised_incidence, standardised_survival
+from missie_impact.effects.subdistribution import subdistribution_hazard
 from missie_impact.effects.survival import life_table, median_survival, restricted_mean, survival_curve
 from missie_impact.effects.transition import structural_transition
 from missie_impact.effects.within import within_firm
@@ -20,6 +23,7 @@ __all__ = [
     "Fit",
     "FitOptions",
     "GroupTest",
+    "cause_specific_hazards",
     "compare_groups",
     "cumulative_incidence",
     "life_table",
@@ -27,7 +31,10 @@ __all__ = [
     "market_exit",
     "median_survival",
     "restricted_mean",
+    "standardised_incidence",
+    "standardised_survival",
     "structural_transition",
+    "subdistribution_hazard",
     "survival_curve",
     "within_firm",
 ]

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from missie_impact.effects.rows import ClusterChoice, Mask, Request, Rows, Source, parts, read_rows
+from missie_impact.effects.spans import row_starts
 from missie_impact.errors import EmptyTableError, MissingValueError, SchemaError, SettingsError
 from missie_impact.numerics.covariance import Clusters, clusters_of
 from missie_impact.numerics.incidence import ExitRows, exit_rows
@@ -95,7 +96,7 @@ def follow(
 
     Parameters
     ----------
-    source : risk set with a duration; its start, where it has none, lies one unit of time before
+    source : risk set with a duration; where it has no start, it is read from the rows, and said
     cluster, by : see :func:`structural_transition`
     start : look only at those still there at this time, as if follow-up began then
 
@@ -113,14 +114,15 @@ def follow(
         )
     rows = read_rows(source, Request(None, by=by, cluster=(cluster,)))
     keys = [c for c in (roles.firm, roles.market, roles.year) if c is not None]
-    wanted = [roles.duration, *(c for c in (roles.start, roles.cause) if c is not None), *keys]
+    wanted = [roles.duration, roles.outcome, *(c for c in (roles.start, roles.cause) if c is not None), *keys]
     frame = risk.collect(list(dict.fromkeys(wanted)))
     stop, missing = _times(frame, roles.duration, risk)
-    begin = stop - 1.0 if roles.start is None else _times(frame, roles.start, risk)[0]
-    there = ~missing & _weighted(rows)
+    if roles.start is not None:
+        _times(frame, roles.start, risk)
+    begin, read = row_starts(frame, roles)
+    there = ~missing & np.isfinite(begin) & _weighted(rows)
     notes = [f"{int(missing.sum())} rows of spells whose start was not seen are left out"] if missing.any() else []
-    if roles.start is None:
-        notes.append("no start column: a row covers one unit of time up to its duration")
+    notes += [read] if read else []
     if start is not None:
         there &= stop > start
         begin = np.maximum(begin, start)

@@ -105,14 +105,15 @@ def stay_weights(units: UnitTimes, kind: Weights | None = None) -> StayWeights:
     if kind == "fine_gray" and units.delayed:
         raise SettingsError("weights='fine_gray' knows no delayed entry; take 'geskus', which is the default then.")
     time = np.unique(units.exit[units.cause == 1])
-    at_event, at_exit = np.ones(len(time)), np.ones(len(units.exit))
-    curves = [_censoring(units, kind)]
-    if units.delayed:
-        curves.append(_entering(units))
-    for jumps, after in curves:
-        at_event *= after[np.searchsorted(jumps, time, side="left")]
-        at_exit *= after[np.searchsorted(jumps, units.exit, side="left")]
-    return StayWeights(time, at_event, at_exit, kind)
+    return StayWeights(time, chance_before(units, time, kind), chance_before(units, units.exit, kind), kind)
+
+
+def chance_before(units: UnitTimes, times: Floats, kind: Weights) -> Floats:
+    """Return W just before given times: the chance of not being censored, and of having entered, by then."""
+    chance = np.ones(len(times))
+    for jumps, after in [_censoring(units, kind), *([_entering(units)] if units.delayed else [])]:
+        chance *= after[np.searchsorted(jumps, times, side="left")]
+    return chance
 
 
 def _censoring(units: UnitTimes, kind: Weights) -> tuple[Floats, Floats]:
