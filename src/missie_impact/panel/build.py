@@ -40,7 +40,10 @@ def build_panel(registers: Registers, definitions: Definitions = CBS_2024) -> Pa
     successors = resolve_successors(registers, definitions)
     linkage = link_participants(registers, definitions, successors)
     pair_years = _pair_years(registers, definitions, successors)
-    firm_trade = engine.store(_firm_trade(pair_years, definitions), "firm_trade")
+    firm_trade = _firm_trade(pair_years, definitions).join(
+        _kinds(registers, successors), on=["firm", "year"], how="left"
+    )
+    firm_trade = engine.store(firm_trade, "firm_trade")
     firms = _with_group_workers(_one_row_per_firm_year(registers.firms, successors))
     firm_years = engine.store(firms, "firm_years")
     return Panel(
@@ -100,6 +103,14 @@ def _firm_trade(pair_years: Lazy, definitions: Definitions) -> Lazy:
         nw.when(imports > 0).then(imports).otherwise(0).sum().cast(nw.Int64).alias("imports_cents"),
         (exports > floor).cast(nw.Int64).sum().cast(nw.Int64).alias("export_markets"),
     )
+
+
+def _kinds(registers: Registers, successors: Successors) -> Lazy:
+    """Firm x year: whether it exports goods and services (1, else 0), whatever kinds the definitions count."""
+    exported = registers.trade.filter((nw.col("flow") == "export") & (nw.col("value_cents") > 0))
+    marks = {name: nw.when(nw.col("kind") == name).then(1).otherwise(0).cast(nw.Int8) for name in ("goods", "services")}
+    own = exported.group_by("firm", "year").agg(*(mark.max().alias(name) for name, mark in marks.items()))
+    return successors.follow(own).group_by("firm", "year").agg(nw.col("goods").max(), nw.col("services").max())
 
 
 def _one_row_per_firm_year(firms: Lazy, successors: Successors) -> Lazy:

@@ -30,7 +30,7 @@ class Panel:
     ----------
     pair_years : firm, market, year, exports_cents, imports_cents: years with trade; active (1: in the flow of the
         exit question) and, for these, the columns of :meth:`history`
-    firm_trade : firm, year, exports_cents, imports_cents, export_markets
+    firm_trade : firm, year, exports_cents, imports_cents, export_markets, goods, services (1: exports of that kind)
     firm_years : the firm register after identity changes, with ``group_workers``
     life : firm, founded, ended, lost_year (null = not known, or still alive)
     linkage : supports, hosts of listed missions, report of the link

@@ -137,6 +137,13 @@ def add_country_group(rows: Lazy, panel: Panel) -> Lazy:
     return rows.join(groups, on=["market", "year"], how="left").with_columns(country_group=named).drop("oecd", "dac")
 
 
+def add_host_group(rows: Lazy, panel: Panel) -> Lazy:
+    """Add country_group of the mission's host to firms, null where there was no mission; ``host`` goes."""
+    named = add_country_group(rows.rename({"host": "market"}), panel)
+    went = ~nw.col("market").is_null()
+    return named.with_columns(country_group=nw.when(went).then(nw.col("country_group"))).drop("market")
+
+
 def _class_of(number: nw.Expr, bounds: Sequence[int]) -> nw.Expr:
     """Return the class of a number as text, named by its lower bound; effects need not be linear in its logarithm."""
     named: nw.Expr = nw.lit("below")
@@ -211,8 +218,11 @@ def _add_trade_history(rows: Lazy, panel: Panel) -> Lazy:
             nw.col("exports_cents").alias(f"x{k}"),
             nw.col("imports_cents").alias(f"m{k}"),
             nw.col("export_markets").alias(f"n{k}"),
+            "goods",
+            "services",
         )
-        rows = rows.join(lagged if k == 1 else lagged.drop(f"m{k}", f"n{k}"), on=["firm", "year"], how="left")
+        spare = [] if k == 1 else [f"m{k}", f"n{k}", "goods", "services"]
+        rows = rows.join(lagged.drop(*spare), on=["firm", "year"], how="left")
     active = [
         nw.when((nw.col(f"x{k}") > floor).fill_null(False)).then(nw.lit("1")).otherwise(nw.lit("0"))
         for k in range(LOOK_BACK, 0, -1)
@@ -225,7 +235,16 @@ def _add_trade_history(rows: Lazy, panel: Panel) -> Lazy:
         markets_class=_class_of(nw.col("n1").fill_null(0), MARKETS_FROM),
         log_markets=(nw.col("n1").fill_null(0).cast(nw.Float64) + 1.0).log(),
         log_imports=_log1p_eur("m1"),
-    ).drop(*(f"x{k}" for k in range(1, LOOK_BACK + 1)), "m1", "n1")
+        trade_kind=_trade_kind(),
+    ).drop(*(f"x{k}" for k in range(1, LOOK_BACK + 1)), "m1", "n1", "goods", "services")
+
+
+def _trade_kind() -> nw.Expr:
+    """What the firm exported at t-1: goods, services, both or none."""
+    goods, services = ((nw.col(name) == 1).fill_null(False) for name in ("goods", "services"))
+    one = nw.when(goods).then(nw.lit("goods")).otherwise(nw.lit("none"))
+    some = nw.when(services).then(nw.lit("services")).otherwise(one)
+    return nw.when(goods & services).then(nw.lit("both")).otherwise(some)
 
 
 def _add_support(rows: Lazy, panel: Panel) -> Lazy:
@@ -242,9 +261,11 @@ def _add_support(rows: Lazy, panel: Panel) -> Lazy:
         )
     )
     joined = rows.join(first, on="firm", how="left")
-    return joined.with_columns(
+    known_before = joined.with_columns(
         *(_zero_one((nw.col(name) < nw.col("year")).fill_null(False)).alias(name) for name in PRIOR_SUPPORT)
     )
+    repeat = nw.when(nw.col("prior_mission") == 1).then(nw.lit("repeat")).otherwise(nw.lit("first"))
+    return known_before.with_columns(participation=repeat)
 
 
 def _add_host_trade(rows: Lazy, panel: Panel, years: TrialYears) -> Lazy:

@@ -68,7 +68,7 @@ def increase_risk_set(panel: Panel, *, treatment: Literal["mission", "support"] 
 
 def _supported(panel: Panel, treatment: str) -> Lazy:
     if treatment == "mission":
-        return trials.went(panel, trials.PAIR)
+        return trials.went(panel, trials.PAIR).select(*KEY, "mission")
     supports = panel.supports.with_columns(year=nw.col("year").cast(nw.Int64))
     return supports.group_by(*KEY).agg(nw.col("mission").min())
 

@@ -11,7 +11,12 @@ from missie_impact.panel import Panel
 from missie_impact.panel.history import HISTORY, with_history
 from missie_impact.registers.engine import Lazy
 from missie_impact.risksets import trials
-from missie_impact.risksets.covariates import add_country_group, add_pair_covariates, complete_firm_rows
+from missie_impact.risksets.covariates import (
+    add_country_group,
+    add_host_group,
+    add_pair_covariates,
+    complete_firm_rows,
+)
 from missie_impact.risksets.riskset import RiskSet, Roles
 from missie_impact.risksets.trials import Comparison, Rule, TrialYears
 
@@ -35,7 +40,8 @@ def transition_risk_set(
     Returns
     -------
     RiskSet
-        Columns: firm, (market,) year, treated, mission, outcome, later_years (active years of the outcome window),
+        Columns: firm, (market,) year, treated, mission, minister_led and (firms) country_group of the host (null for
+        controls), outcome, later_years (active years of the outcome window),
         died (by t+4), young (younger than the window), size, the default controls.
 
     Raises
@@ -57,6 +63,8 @@ def transition_risk_set(
     rows, absent = complete_firm_rows(kept, panel, panel.definitions.size_transition, years)
     if level == "market":
         rows = add_country_group(add_pair_covariates(rows, panel, years, "export", everywhere=within), panel)
+    else:
+        rows = add_host_group(rows, panel)
     stored = panel.engine.store(rows, f"transition_{level}")
     panel.engine.forget(candidates)
     return RiskSet(

@@ -57,10 +57,12 @@ def require_participants(panel: Panel) -> None:
 
 
 def went(panel: Panel, unit: Sequence[str]) -> Lazy:
-    """Return unit, year, mission of listed missions; several in a year are one, the earliest."""
+    """Return unit, year, mission, host and led (1: minister-led); several missions in a year are one, the earliest."""
     listed = panel.supports.filter(nw.col("listed")).with_columns(year=nw.col("year").cast(nw.Int64))
     first = listed.with_columns(first=nw.col("date").min().over(*unit, "year"))
-    return first.filter(nw.col("date") == nw.col("first")).group_by(*unit, "year").agg(nw.col("mission").min())
+    led = nw.when(nw.col("minister_led").fill_null(False)).then(1).otherwise(0).cast(nw.Int8)
+    earliest = first.filter(nw.col("date") == nw.col("first")).with_columns(led=led, host=nw.col("market"))
+    return earliest.group_by(*unit, "year").agg(nw.col("mission").min(), nw.col("host").min(), nw.col("led").max())
 
 
 def washed_out(panel: Panel, unit: Sequence[str]) -> Lazy:
@@ -83,9 +85,15 @@ def flag(frame: Lazy, other: Lazy, on: Sequence[str], name: str) -> Lazy:
 
 
 def with_treatment(frame: Lazy, panel: Panel, unit: Sequence[str]) -> Lazy:
-    """Add treated (0 or 1), mission (null for controls) and washed (1: a listed mission in the washout years)."""
-    assigned = went(panel, unit)
+    """Add treated (0 or 1), washed (1: a listed mission in the washout years) and what describes the mission.
+
+    mission, host (firms only) and minister_led ("minister-led", "not minister-led") are null for controls.
+    """
+    assigned = went(panel, unit) if unit == FIRM else went(panel, unit).drop("host")
     joined = frame.join(assigned, on=[*unit, "year"], how="left")
+    led = nw.when(nw.col("led") == 1).then(nw.lit("minister-led"))
+    other = nw.when(nw.col("led") == 0).then(nw.lit("not minister-led")).otherwise(led)
+    joined = joined.with_columns(minister_led=other).drop("led")
     treated = nw.when(nw.col("mission").is_null()).then(0).otherwise(1).cast(nw.Int64)
     return flag(joined.with_columns(treated=treated), washed_out(panel, unit), [*unit, "year"], "washed")
 
