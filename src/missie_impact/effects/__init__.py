@@ -2,6 +2,8 @@
 
 from missie_impact.effects.causes import cause_specific_hazards
 from missie_impact.effects.compare import GroupTest, compare_groups
+from missie_impact.effects.counterfactual import CounterfactualOptions, counterfactual_indicator
+from missie_impact.effects.counterfactual_result import CounterfactualIndicator
 from missie_impact.effects.curves import Curve
 from missie_impact.effects.entry import market_entry
 from missie_impact.effects.estimate import FitOptions
@@ -16,6 +18,8 @@ from missie_impact.effects.transition import structural_transition
 from missie_impact.effects.within import within_firm
 
 __all__ = [
+    "CounterfactualIndicator",
+    "CounterfactualOptions",
     "Curve",
     "CurveOptions",
     "Effect",
@@ -25,6 +29,7 @@ __all__ = [
     "GroupTest",
     "cause_specific_hazards",
     "compare_groups",
+    "counterfactual_indicator",
     "cumulative_incidence",
     "life_table",
     "market_entry",

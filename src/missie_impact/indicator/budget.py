@@ -150,12 +150,12 @@ def supported_pairs(
     life = panel.life.select("firm", "ended", "lost_year")
 
     def complete(rows: Lazy) -> Lazy:
-        return _with_group(rows, panel, cohorts, by, scheme).join(life, on="firm", how="left")
+        return with_group(rows, panel, cohorts, by, scheme).join(life, on="firm", how="left")
 
     return exports_around(panel, pairs, cohorts, offsets, complete)
 
 
-def _with_group(pairs: Lazy, panel: Panel, cohorts: tuple[int, ...], by: str | None, scheme: SizeScheme | None) -> Lazy:
+def with_group(pairs: Lazy, panel: Panel, cohorts: tuple[int, ...], by: str | None, scheme: SizeScheme | None) -> Lazy:
     """Add the column ``group``: the firm's class in the support year."""
     if by is None:
         return pairs.with_columns(group=nw.lit("all"))

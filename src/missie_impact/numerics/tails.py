@@ -192,4 +192,4 @@ def bootstrap_interval(
 
 def smaller_size(n: int) -> int:
     """Units per draw of the m-out-of-n bootstrap."""
-    return max(2, round(n**SMALLER_SAMPLE))
+    return max(2, int(n**SMALLER_SAMPLE + 0.5))
