@@ -107,11 +107,13 @@ def _new_workbook() -> Workbook:
 
 
 def _contents(sheet: Worksheet, title: str, titles: Mapping[str, str], language: Language, simulated: bool) -> None:
+    from openpyxl.worksheet.hyperlink import Hyperlink
+
     _lines(sheet, [title, _simulated_line(simulated, language), ""])
     names = [*SHEETS[language][1:2], *titles, SHEETS[language][3]]
     for row, name in enumerate(names, start=4):
         cell = sheet.cell(row, 1, name)
-        cell.hyperlink = f"#'{name}'!A1"
+        cell.hyperlink = Hyperlink(ref=cell.coordinate, location=f"'{name}'!A1")
         cell.style = "Hyperlink"
         sheet.cell(row, 2, titles.get(name, ""))
     _widths(sheet)
