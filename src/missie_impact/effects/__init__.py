@@ -10,6 +10,7 @@ from missie_impact.effects.estimate import FitOptions
 from missie_impact.effects.exit import market_exit
 from missie_impact.effects.incidence import cumulative_incidence
 from missie_impact.effects.points import CurveOptions
+from missie_impact.effects.price import EffectPrice, EuroEffect, effect_price
 from missie_impact.effects.result import Effect, Estimate, Fit
 from missie_impact.effects.standardised_curves import standardised_incidence, standardised_survival
 from missie_impact.effects.subdistribution import subdistribution_hazard
@@ -23,7 +24,9 @@ __all__ = [
     "Curve",
     "CurveOptions",
     "Effect",
+    "EffectPrice",
     "Estimate",
+    "EuroEffect",
     "Fit",
     "FitOptions",
     "GroupTest",
@@ -31,6 +34,7 @@ __all__ = [
     "compare_groups",
     "counterfactual_indicator",
     "cumulative_incidence",
+    "effect_price",
     "life_table",
     "market_entry",
     "market_exit",

@@ -121,6 +121,7 @@ def counterfactual_indicator(
         table=table,
         balance=pd.concat([run.balance for run in main], ignore_index=True),
         placebo=before,
+        instruments=None if instruments is None else tuple(sorted(instruments)),
         definitions=panel.definitions,
         conf_level=chosen.conf_level,
         notes=_notes(chosen, before, far, list(matchings)),

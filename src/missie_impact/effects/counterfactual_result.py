@@ -29,6 +29,7 @@ class CounterfactualIndicator:
         shares of the difference), ``n_firms``, ``n_pairs``, ``n_unmatched``, ``reason``. Shares are in percent
     balance : per cohort, matching and covariate: means and standardised differences before and after
     placebo : as ``table``, with all that is measured before the support; None where the data begin too late
+    instruments : the support that counts; None for all
     definitions : the rules in force
     conf_level : of the intervals
     notes : what a reader must know
@@ -39,6 +40,7 @@ class CounterfactualIndicator:
     table: pd.DataFrame
     balance: pd.DataFrame
     placebo: pd.DataFrame | None
+    instruments: tuple[str, ...] | None
     definitions: Definitions
     conf_level: float
     notes: tuple[str, ...]
