@@ -58,7 +58,7 @@ def exit_risk_set(
     RiskSet
         trials: firm, market, year (t), follow_up, exit_year, start, duration, outcome, cause, treated, controls at
         t-1. spells: firm, market, year (e), start, duration (null: origin not seen), outcome, cause,
-        treated, missions_before, controls.
+        treated, missions_before, years_since (the first mission), repeated (two missions or more), controls.
 
     Raises
     ------
@@ -210,7 +210,9 @@ def _follow(panel: Panel, pairs: Lazy, rows: Lazy, start: int) -> Lazy:
     return counted.filter(nw.col("cause") != "death") if panel.definitions.death == "censor" else counted
 
 
-SPELL_COLUMNS = ("spell", "begin", "origin_seen", "start", "duration", "outcome", "cause")
+SPELL_COLUMNS = (
+    "spell", "begin", "origin_seen", "start", "duration", "outcome", "cause", "years_since", "repeated",
+)  # fmt: skip
 SPELL_CONTROLS = tuple(c for c in PAIR_CONTROLS if c not in ("neighbour_trade", "market_year"))
 
 
@@ -222,6 +224,8 @@ def _spells(panel: Panel) -> RiskSet:
         duration=nw.when(nw.col("origin_seen")).then(nw.col("year") + 1 - nw.col("begin")),
         start=nw.when(nw.col("origin_seen")).then(nw.col("year") - nw.col("begin")),
         control_year=nw.min_horizontal(nw.col("year") + 1, nw.col("first_mission")),
+        years_since=nw.when(nw.col("treated") == 1).then(nw.col("exit_year") - nw.col("first_mission")).otherwise(0),
+        repeated=nw.when(nw.col("missions_before") > 1).then(1).otherwise(0).cast(nw.Int64),
         year=nw.col("exit_year"),
     )
     kept = rows.select(*PAIR, "year", "control_year", "treated", "missions_before", *SPELL_COLUMNS)
