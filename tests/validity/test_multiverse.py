@@ -49,7 +49,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(curve, panel):
     first, options = curve
     lines = options.journal.read_text("utf-8").splitlines()
     assert len(lines) == 17
-    kept = lines[:6] + [lines[6][:25]]  # the last line was being written
+    kept = [*lines[:6], lines[6][:25]]  # the last line was being written
     changed = json.loads(kept[1]) | {"found": [9.0, 1.0, 8.0, 10.0, 1, 1, 1, 1, ""]}
     options.journal.write_text("\n".join([kept[0], json.dumps(changed), *kept[2:]]), encoding="utf-8")
     again = multiverse(panel.registers, readings=READINGS, cluster="firm", options=options)
