@@ -138,7 +138,7 @@ def frailty_data(
     weight = np.ones(len(count)) if cluster_weight is None else np.asarray(cluster_weight, dtype=np.float64)
     f = np.ones(len(y)) if frequency is None else np.asarray(frequency, dtype=np.float64)
     starts = (np.cumsum(count) - count).astype(np.intp)
-    return FrailtyData(y[order], _rows(design, order), f[order], before[order], starts, weight)
+    return FrailtyData(y[order], pick_rows(design, order), f[order], before[order], starts, weight)
 
 
 def fit_gaussian_frailty(
@@ -313,11 +313,9 @@ def _integrate(
         start = None if near is None else near[clusters]
         part = rows.part(clusters)
         found.append(integrate_clusters(functions, part, theta[-1], rule, start=start, derivatives=covariates))
-    joined = [np.concatenate([getattr(part, name) for part in found]) for name in BY_CLUSTER]
-    return ClusterIntegral(*joined, information=np.sum([part.information for part in found], axis=0))
-
-
-BY_CLUSTER = ("log_likelihood", "mode", "mean", "second", "growth", "score")
+    names = ("log_likelihood", "mode", "mean", "second", "growth", "score")
+    joined = [np.concatenate([getattr(part, name) for part in found]) for name in names]
+    return ClusterIntegral(*joined, np.sum([part.information for part in found], axis=0))
 
 
 def _chunks(edges: Codes, numbers_per_row: int) -> list[slice]:
@@ -332,7 +330,7 @@ def _chunks(edges: Codes, numbers_per_row: int) -> list[slice]:
     return found
 
 
-def _rows(design: Design, order: Codes) -> Design:
+def pick_rows(design: Design, order: Codes) -> Design:
     """Return some rows with the same columns, whatever levels they have."""
     offset = None if design.offset is None else design.offset[order]
     return replace(design, cell=design.cell[order], continuous=design.continuous[:, order], offset=offset)
@@ -341,7 +339,7 @@ def _rows(design: Design, order: Codes) -> Design:
 def followed_rows(data: FrailtyData) -> tuple[Floats, Design, Floats, Floats]:
     """Return outcome, design, frequency and probability weights of the rows from entry on."""
     rows = np.flatnonzero(~data.before_entry)
-    return data.y[rows], _rows(data.design, rows), data.frequency[rows], data.weight[data.cluster[rows]]
+    return data.y[rows], pick_rows(data.design, rows), data.frequency[rows], data.weight[data.cluster[rows]]
 
 
 def _start(data: FrailtyData, pooled: BinomialFit, link: LinkName, points: int) -> tuple[Floats, _Evaluation] | None:

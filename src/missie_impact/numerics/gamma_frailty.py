@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import linalg
 
 from missie_impact.errors import ConvergenceError, SettingsError
@@ -20,7 +19,7 @@ from missie_impact.numerics.cells import Floats, Term
 from missie_impact.numerics.frailty import FrailtyData, boundary_p_value, followed_rows
 
 MOST_EVENTS = 6  # per cluster: 64 subsets, and signs that cancel no more than a few digits
-STARTS = (0.1, 0.5, 1.5)
+STARTS = (0.01, 0.1, 0.5, 1.5)
 SMALLEST_VARIANCE = 1e-4
 HALVINGS = 30
 DIFFERENCE = 1e-4
@@ -190,9 +189,9 @@ def _cluster_likelihood(total: Floats, events: Floats, variance: float) -> tuple
     return value, slope @ signs, (slope * signs) @ subsets, by_variance
 
 
-def _subset_table(m: int) -> NDArray[np.intp]:
+def _subset_table(m: int) -> Floats:
     """All subsets of m events, (2^m, m) of 0 and 1."""
-    return (np.arange(2**m)[:, None] >> np.arange(m)) & 1
+    return ((np.arange(2**m)[:, None] >> np.arange(m)) & 1).astype(np.float64)
 
 
 def _subsets(total: Floats, events: Floats) -> tuple[Floats, Floats]:
