@@ -1,10 +1,12 @@
 """Design and outcome to effect."""
 
+from missie_impact.effects.bootstrap import Bootstrap, WildBootstrap
 from missie_impact.effects.causes import cause_specific_hazards
 from missie_impact.effects.compare import GroupTest, compare_groups
 from missie_impact.effects.counterfactual import CounterfactualOptions, counterfactual_indicator
 from missie_impact.effects.counterfactual_result import CounterfactualIndicator
 from missie_impact.effects.curves import Curve
+from missie_impact.effects.doubly_robust import CrossFit
 from missie_impact.effects.entry import market_entry
 from missie_impact.effects.estimate import FitOptions
 from missie_impact.effects.exit import market_exit
@@ -19,8 +21,10 @@ from missie_impact.effects.transition import structural_transition
 from missie_impact.effects.within import within_firm
 
 __all__ = [
+    "Bootstrap",
     "CounterfactualIndicator",
     "CounterfactualOptions",
+    "CrossFit",
     "Curve",
     "CurveOptions",
     "Effect",
@@ -30,6 +34,7 @@ __all__ = [
     "Fit",
     "FitOptions",
     "GroupTest",
+    "WildBootstrap",
     "cause_specific_hazards",
     "compare_groups",
     "counterfactual_indicator",

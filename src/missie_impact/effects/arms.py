@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Literal
 
 import numpy as np
 
+from missie_impact.effects.bootstrap import (
+    Redraw,
+    of_doubly_robust,
+    of_regression,
+    of_weighting,
+    redrawn,
+    wild_p_value,
+)
 from missie_impact.effects.compared import POPULATIONS
 from missie_impact.effects.doubly_robust import robust_group
+from missie_impact.effects.draws import on_scales, usable
 from missie_impact.effects.estimate import FitOptions, Task, effect, put_together
 from missie_impact.effects.groups import each_group, flow_of
-from missie_impact.effects.model import Fitted
-from missie_impact.effects.result import Effect, Fit, GroupResult
+from missie_impact.effects.model import Fitted, fit_group
+from missie_impact.effects.result import Effect, Fit, GroupResult, is_ratio
 from missie_impact.effects.rows import Group, Request, Rows, Source, parts, read_rows
 from missie_impact.effects.standardise import Population, risk_scales
 from missie_impact.effects.weighting import population_of, weigh_group
@@ -48,7 +58,9 @@ def compare_arms(
         over: Population = "treated" if whom == "treated" else "all"
         named = _named(whom, made_for, False) if population is None else whom
         task = Task(outcome, "logit", "logit", named, partial(risk_scales, population=over))
-        return _described(effect(source, request, task, options, keep_fit, rows), rows, "")
+        made = effect(source, request, task, options, keep_fit, rows)
+        made = _redrawn(made, rows, options, lambda group: of_regression(fit_group(rows, group.rows, "logit"), over))
+        return _described(_tested(made, rows, options), rows, "")
     if rows.products:
         raise SettingsError(
             f"{sorted(rows.products)} multiply the treatment: expected controls alone, or a regression."
@@ -78,6 +90,7 @@ def _weighted(
     made_for = rows.compared.estimand if rows.compared is not None else None
     task = _task(outcome, "weighted arms", _named(whom, made_for, False))
     made = put_together(source, rows, results, task, options, flow_of(parts(source)[0].flow, whole[0]))
+    made = _redrawn(made, rows, options, lambda group: of_weighting(rows, group, whom))
     return _described(replace(made, fits=fits if keep_fit else None), rows, "inverse-probability weighting")
 
 
@@ -101,8 +114,56 @@ def _doubly_robust(
     made_for = rows.compared.estimand if rows.compared is not None else None
     task = _task(outcome, "logits of outcome and treatment", _named(whom, made_for, any(trimmed)))
     made = put_together(source, rows, results, task, options, flow)
+    made = _redrawn(made, rows, options, lambda group: of_doubly_robust(rows, group, whom, options.cross_fit))
     folds = options.cross_fit.folds
     return _described(made, rows, "doubly robust" + (f", {folds} folds" if folds > 1 else ""))
+
+
+def _redrawn(made: Effect, rows: Rows, options: FitOptions, redraw: Callable[[Group], Redraw]) -> Effect:
+    """Add a bootstrap by cluster to every group that has an estimate."""
+    if options.bootstrap is None:
+        return made
+    label = f"{rows.clusterings[0].name}, bootstrap"
+    results, failures = [], 0
+    for result, group in _groups(made, rows):
+        if result.reason:
+            results.append(result)
+            continue
+        risks = redrawn(rows, redraw(group), options.bootstrap, group.name)
+        draws = on_scales(result.scales, risks)
+        moved, failed = usable(draws, [is_ratio(scale) for scale in result.scales])
+        failures = max(failures, failed)
+        known = {**result.covariances, label: np.atleast_2d(np.cov(moved, rowvar=False))}
+        results.append(replace(result, draws=draws, covariances=known))
+    done = min(len(r.draws) for r in results if r.draws is not None)
+    note = f"bootstrap: {done} draws of {'matched sets' if _in_sets(rows) else 'clusters'}, never matched again"
+    note += f", up to {failures} without an estimate left out" if failures else ""
+    vcovs = tuple(results[0].covariances)
+    return replace(made, groups=tuple(results), vcovs=vcovs, notes=(*made.notes, note))
+
+
+def _tested(made: Effect, rows: Rows, options: FitOptions) -> Effect:
+    """Add the p value of a score wild bootstrap to every group that has an estimate."""
+    if options.wild is None:
+        return made
+    results, name = [], f"log_odds, wild bootstrap by {rows.clusterings[0].name}"
+    for result, group in _groups(made, rows):
+        if not result.reason:
+            fitted = fit_group(rows, group.rows, "logit")
+            p = wild_p_value(fitted, rows.clusterings[0], options.wild)
+            result = replace(result, tests={**result.tests, name: p})
+        results.append(result)
+    note = f"{name}, no effect imposed: p = {results[0].tests[name]:.4f} for all"
+    return replace(made, groups=tuple(results), notes=(*made.notes, note))
+
+
+def _groups(made: Effect, rows: Rows) -> list[tuple[GroupResult, Group]]:
+    groups = [Group("all", np.ones(rows.n, dtype=bool)), *rows.groups]
+    return list(zip(made.groups, groups, strict=True))
+
+
+def _in_sets(rows: Rows) -> bool:
+    return rows.compared is not None and rows.compared.sets is not None
 
 
 def _task(outcome: str, model: str, population: str) -> Task:

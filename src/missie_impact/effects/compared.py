@@ -31,12 +31,14 @@ class WeightScores:
     scores : the equations: covariates of these rows, their scores, and the inverse derivative
     slope : (n,) derivative of each row's weight, sampling weight included, in the linear predictor of its score
     balancing : exponential weights that balance moments, not a logit of the treatment
+    coef : (k,) parameters of the weights, where known
     """
 
     positions: Positions
     scores: Scores
     slope: Floats
     balancing: bool = False
+    coef: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +93,19 @@ def compared_of(source: Any, n_rows: int, sampling: Floats | None) -> Compared:
         str(getattr(source, "method", "weights")),
         None if sets is None else np.asarray(sets, dtype=np.intp),
         None if pairs is None or sets is not None else np.asarray(pairs, dtype=np.intp),
-        None if model is None else _weight_scores(model, sampling),
+        None if model is None else _weight_scores(model, sampling, "entropy" in str(getattr(source, "method", ""))),
         None if score is None else np.asarray(score, dtype=np.float64),
     )
 
 
-def _weight_scores(model: Any, sampling: Floats | None) -> WeightScores:
+def _weight_scores(model: Any, sampling: Floats | None, balancing: bool) -> WeightScores:
     design: Covariates = model.covariates
     slope = np.asarray(model.slope, dtype=np.float64)
     scores = Scores(design, np.asarray(model.score, dtype=np.float64), np.asarray(model.bread), float(design.n_rows))
-    balancing = getattr(model, "method", "logit") == "entropy"
-    return WeightScores(np.arange(design.n_rows), scores, slope if sampling is None else slope * sampling, balancing)
+    coef = getattr(model, "coef", None)
+    return WeightScores(
+        np.arange(design.n_rows), scores, slope if sampling is None else slope * sampling, balancing, coef
+    )
 
 
 def add_set_columns(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
+from missie_impact.effects.bootstrap import Bootstrap, WildBootstrap
 from missie_impact.effects.doubly_robust import CrossFit
 from missie_impact.effects.groups import FIXED, FIXED_WEIGHTS, ScalesOf, estimate_all, flow_of
 from missie_impact.effects.result import Effect, GroupResult
@@ -41,8 +42,11 @@ class FitOptions:
         method given these rows, as in R) or "fixed_weights" (given these rows and the weights, as R's ``vcovCL`` of a
         weighted ``glm``)
     correction : small-sample factor of clustered errors: "g_over_gm1" is G / (G - 1), "cr0" none, "cr1" the first
-        times (N - 1) / (N - K)
+        times (N - 1) / (N - K), "cr3" close to leaving one cluster out at a time, for few or uneven clusters
     cross_fit : folds, seed and trimming of the doubly robust estimator
+    bootstrap : draw whole clusters (matched sets) again beside the analytic errors: :attr:`Effect.bootstrap`, and
+        ``with_vcov("firm, bootstrap")``
+    wild : p value of a score wild bootstrap that imposes no effect, for few treated clusters: ``GroupResult.tests``
     duration_classes : lower bounds of the duration classes of whole spells and own tables, the last one open. None
         leaves the duration out, for a baseline that stands among the controls
     """
@@ -52,6 +56,8 @@ class FitOptions:
     correction: Correction = "g_over_gm1"
     duration_classes: tuple[int, ...] | None = tuple(range(1, 11))
     cross_fit: CrossFit = field(default_factory=CrossFit)
+    bootstrap: Bootstrap | None = None
+    wild: WildBootstrap | None = None
 
     def __post_init__(self) -> None:
         if not 0.5 < self.conf_level < 1:

@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from missie_impact.display import html_table
+from missie_impact.effects.draws import bootstrap_table
 from missie_impact.errors import MicrodataError, SettingsError
 from missie_impact.flow import Flow
 from missie_impact.numerics.covariance import interval
@@ -139,7 +140,9 @@ class GroupResult:
     reason : why the group has no estimate, else empty
     notes : what a reader must know about these numbers
     log_likelihood : at the optimum
-    tests : p values by another test than that of estimate and error, per scale
+    draws : (B, s) estimates of a bootstrap by cluster, or None
+    tests : p values by another test than that of estimate and error: per scale, where the table shows them; or under a
+        name of their own, such as a wild bootstrap
     """
 
     group: str
@@ -155,6 +158,7 @@ class GroupResult:
     reason: str = ""
     notes: tuple[str, ...] = ()
     log_likelihood: float = math.nan
+    draws: Floats | None = None
     tests: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -303,6 +307,11 @@ class Effect:
         if len(self.groups) == 1:
             return table.drop(columns="group").set_index("term")
         return table.set_index(["group", "term"])
+
+    @property
+    def bootstrap(self) -> pd.DataFrame:
+        """Bootstrap of each group and scale: std_error (ratios in logs), percentile interval, draws, failed draws."""
+        return bootstrap_table(self.groups, self.conf_level, {scale: is_ratio(scale) for scale in self.scales})
 
     def covariance(self, group: str = "all") -> pd.DataFrame:
         """Return the joint covariance of a group's scales under the error in use, ratio scales in logs."""

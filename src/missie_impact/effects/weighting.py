@@ -41,7 +41,7 @@ def weigh_group(rows: Rows, group: Group, population: Population) -> tuple[Group
     """
     prepared, notes = (rows, ()) if rows.compared is not None else own_weights(rows, group, population)
     bare = replace(prepared, variables=(), products={})
-    result, fitted = estimate_group(bare, group, "logit", _marginal)
+    result, fitted, _ = estimate_group(bare, group, "logit", _marginal)
     return replace(result, notes=(*result.notes, *notes, *weight_notes(fitted))), fitted
 
 
