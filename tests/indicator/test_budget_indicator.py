@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from missie_impact.definitions import CBS_2024
-from missie_impact.errors import NoParticipantError, SettingsError, YearRangeError
+from missie_impact.errors import NoParticipantError, SchemaError, SettingsError, YearRangeError
 from missie_impact.indicator import BudgetIndicator, IndicatorRow, budget_indicator
 
 COHORT = (2020,)
@@ -293,3 +293,95 @@ def test_an_unknown_row_lists_those_there_are(make_panel):
     indicator = budget_indicator(make_panel("alfa DE 2020: 1 1 1 1", "alfa DE 2020"), COHORT)
     with pytest.raises(SettingsError, match="2020"):
         indicator.row(1999)
+
+
+def test_deflated_values_are_in_prices_of_the_support_year(make_panel):
+    # prices 100, 110, 125, 200: 110/1.10 = 100, 125/1.25 = 100, 400/2 = 200; mean 133.33, less 100
+    panel = make_panel("alfa DE 2020: 100 110 125 400", "alfa DE 2020")
+    prices = {2020: 100.0, 2021: 110.0, 2022: 125.0, 2023: 200.0}
+    indicator = budget_indicator(panel, COHORT, deflator=prices)
+    assert row(indicator).gross_eur == pytest.approx(100 / 3, abs=0.01)
+    assert indicator.prices == "of the support year"
+    frame = pd.DataFrame({"year": list(prices), "index": [v / 3 for v in prices.values()]})
+    assert row(budget_indicator(panel, COHORT, deflator=frame)).gross_eur == pytest.approx(100 / 3, abs=0.01)
+
+
+def test_a_deflator_must_hold_every_year_once_and_above_zero(make_panel):
+    panel = make_panel("alfa DE 2020: 100 110 125 400", "alfa DE 2020")
+    with pytest.raises(YearRangeError, match=r"missing: 2022, 2023\."):
+        budget_indicator(panel, COHORT, deflator={2020: 1.0, 2021: 1.1})
+    with pytest.raises(SettingsError, match="2021"):
+        budget_indicator(panel, COHORT, deflator={2020: 1.0, 2021: 0.0, 2022: 1.0, 2023: 1.0})
+    with pytest.raises(SchemaError, match="index"):
+        budget_indicator(panel, COHORT, deflator=pd.DataFrame({"year": [2020]}))
+    with pytest.raises(SchemaError, match="2020"):
+        budget_indicator(panel, COHORT, deflator=pd.DataFrame({"year": [2020, 2020], "index": [1.0, 1.0]}))
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        # alfa: DE +10, FR -300; beta: IT mean 50 against 100, one year above it: -50; gamma: -1
+        ({}, (1, 10.0)),
+        ({"indicator_grower": "firm_sum", "indicator_aggregate": "gross_firm"}, (0, 0.0)),
+        ({"indicator_grower": "any_year", "indicator_aggregate": "net"}, (2, -341.0)),
+    ],
+)
+def test_variants_are_named_definitions(make_panel, rules, expected):
+    panel = make_panel(
+        "alfa DE 2020: 100 100 100 130\nalfa FR 2020: 500 200 200 200\nbeta IT 2020: 100 150\ngamma DE 2020: 5 4 4 4",
+        "alfa DE 2020\nalfa FR 2020\nbeta IT 2020\ngamma DE 2020",
+        definitions=CBS_2024.replace(**rules),
+    )
+    line = budget_indicator(panel, COHORT, by=None).headline().iloc[0]
+    assert (line["n_firms"], line["n_growers"]) == (3, expected[0])
+    assert line["eur"] == pytest.approx(expected[1], abs=0.03)
+
+
+def test_overlap_of_instruments_is_stated(make_panel):
+    panel = make_panel(
+        "alfa DE 2020: 100 130 130 130\nbeta DE 2020: 100 90 90 90",
+        "alfa DE 2020\nalfa DE 2020 trade_fair\nbeta DE 2020 trade_fair\nbeta FR 2020 coaching\nalfa FR 2020 coaching",
+    )
+    indicator = budget_indicator(panel, COHORT, per="instrument")
+    found = indicator.overlap_frame().set_index(["instrument", "other_instrument"])["n_firms"].to_dict()
+    assert found == {("coaching", "mission"): 1, ("coaching", "trade_fair"): 2, ("mission", "trade_fair"): 1}
+    table = indicator.instrument_table("nl")
+    assert table["ondersteunde bedrijven"].tolist() == [2, 1, 2, 2]
+    assert table["instrument"].iloc[-1] == "totaal (ieder bedrijf eenmaal)"
+    assert table["omvang exportgroei, mln euro per jaar"].iloc[-1] == pytest.approx(30e-6)
+    with pytest.raises(SettingsError, match="per="):
+        budget_indicator(panel, COHORT).instrument_table()
+
+
+def test_the_letters_table_in_two_languages(make_panel):
+    panel = make_panel(
+        "alfa DE 2020: 0 6e6 6e6 6e6\nbeta DE 2020: 5\nbig DE 2020: 0 9e6 9e6 9e6",
+        "alfa DE 2020\nbeta DE 2020\nbig DE 2020",
+        large="big",
+    )
+    indicator = budget_indicator(panel, COHORT)
+    dutch, english = indicator.letter_table("nl"), indicator.letter_table("en")
+    assert dutch.iloc[0].tolist()[:5] == [2020, 2, 50.0, 6.0, 9.0]
+    assert dutch.columns[1] == "ondersteund mkb"
+    assert english.columns[1] == "supported SME"
+    assert english.iloc[0].tolist()[5] == "not shown (too few firms)"
+    assert "doelbereik" in indicator.letter("nl").lower()
+
+
+def test_each_euro_figure_says_who_carries_it(make_panel):
+    firms = [f"f{i:02d}" for i in range(9)]
+    history = "\n".join(f"{f} DE 2020: 0 30 30 30" for f in firms) + "\nx DE 2020: 0 230 230 230\ny DE 2020: 60"
+    supports = "\n".join(f"{f} DE 2020" for f in [*firms, "x", "y"])
+    panel = make_panel(history, supports, definitions=CBS_2024.replace(indicator_winsor_eur=50.0))
+    tails = budget_indicator(panel, COHORT, by=None).tails_frame().set_index("figure")
+    # gross: nine of 30 and one of 230; cut at 50: 9 * 30 + 50; without the largest: 270 of 500
+    gross = tails.loc["gross_eur"]
+    assert (gross["eur"], gross["top_1"], gross["winsorised_eur"], gross["trimmed_share"]) == (500.0, 0.46, 320.0, 0.54)
+    assert (gross["without_one_low"], gross["without_one_high"]) == pytest.approx((0.54, 0.94))
+    # net: one of -60 more: 440; without it 500; without the largest 210; cut at 50: 320 - 50
+    net = tails.loc["net_eur"]
+    assert (net["eur"], net["winsorised_eur"]) == (440.0, 270.0)
+    assert (net["without_one_low"], net["without_one_high"]) == pytest.approx((210 / 440, 500 / 440))
+    assert math.isnan(tails.loc["base_eur", "top_1"])  # one contributor
+    assert {"gross_eur", "net_eur", "gross_firm_eur", "base_eur"} == set(tails.index)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from missie_impact.definitions import Definitions
 from missie_impact.design import match
 from missie_impact.effects.counterfactual_pool import Matching
+from missie_impact.errors import NoParticipantError
 from missie_impact.indicator.paths import year_column
 from missie_impact.indicator.sums import add_increase, by_firm, measured_years
 from missie_impact.numerics.covariance import clusters_of, crossed
@@ -72,7 +73,12 @@ def matched_pairs(
 ) -> Matched:
     """Match each supported pair, exactly on size, sector, market group and active years, nearest on the path."""
     rows = with_covariates(rows, matching).reset_index(drop=True)
-    on = [name for name in COVARIATES if rows[name].nunique() > 1]
+    if rows["treated"].all():
+        raise NoParticipantError(
+            "counterfactual indicator: no pair without support is like any of the supported pairs."
+        )
+    rows = rows.assign(chance=np.random.default_rng([seed, 2]).random(len(rows)))
+    on = [name for name in COVARIATES if rows[name].nunique() > 1] or ["chance"]  # all alike: any of them will do
     if len(matching.years) == 1:
         on = ["level"] if "level" in on else on
     table = rows[["firm", "market", "cohort", "treated", *on, *EXACT]].assign(place=np.arange(len(rows)), outcome=0.0)

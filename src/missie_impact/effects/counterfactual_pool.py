@@ -20,7 +20,7 @@ from missie_impact.risksets.sampling import keyed_uniform
 
 PATH_YEARS = 4
 LEVELS_FROM_EUR = tuple(4**k for k in range(2, 16))  # classes of the mean yearly exports of a pair
-CONTROLS_PER_PAIR = 40  # candidates drawn for each supported pair, where there are more
+CONTROLS_PER_PAIR = 15  # candidates drawn for each supported pair, where there are more
 CELL = ["size", "sector", "market_group", "active", "level_class"]
 PAIR = ["firm", "market"]
 
@@ -97,6 +97,10 @@ def make_pool(panel: Panel, trial: Trial, matching: Matching, instruments: Seque
             "belongs to a firm that was not in the register."
         )
     busy = firms["firm"].isin(set(treated["firm"]))
+    if busy.all():
+        raise NoParticipantError(
+            f"counterfactual indicator, {trial.support}: expected firms without support to compare with, found none."
+        )
     kept = kept.merge(firms, on="firm").merge(_groups(panel, trial.base), on="market")
     own = _with_level(_exports(panel, kept[PAIR], trial, matching.years), matching)
     kept = kept.merge(own[[*PAIR, "active", "level_class"]], on=PAIR)

@@ -21,8 +21,8 @@ NOT_NET = {
     "or what taking part cost the firms themselves, and it counts no cost of government outside this budget.",
     "nl": "Dit is exportwaarde, geen winst, toegevoegde waarde of welvaart. Niet afgetrokken is wat andere Nederlandse "
     "bedrijven daardoor minder exporteerden (verdringing), wat deze bedrijven ook zonder steun hadden gedaan voor "
-    "zover de vergelijking dat niet al wegneemt, en wat deelname de bedrijven zelf kostte; kosten van de overheid buiten "
-    "dit budget tellen niet mee.",
+    "zover de vergelijking dat niet al wegneemt, en wat deelname de bedrijven zelf kostte; kosten van de overheid "
+    "buiten dit budget tellen niet mee.",
 }
 
 

@@ -80,8 +80,8 @@ def leave_one_out(amounts: ArrayLike) -> tuple[float, float]:
     NaN where fewer than ten units contribute or the total is zero.
     """
     values = np.asarray(amounts, dtype=np.float64)
-    total = float(values.sum())
-    if np.count_nonzero(values) < MIN_CONTRIBUTORS or total == 0:
+    values, total = values[values != 0], float(values.sum())
+    if len(values) < MIN_CONTRIBUTORS or total == 0:
         return np.nan, np.nan
     low, high = sorted((1 - float(values.max()) / total, 1 - float(values.min()) / total))
     return low, high
