@@ -7,6 +7,7 @@ from missie_impact.effects.counterfactual import CounterfactualOptions, counterf
 from missie_impact.effects.counterfactual_result import CounterfactualIndicator
 from missie_impact.effects.curves import Curve
 from missie_impact.effects.doubly_robust import CrossFit
+from missie_impact.effects.entrants import EntrantSurvival, entrant_survival
 from missie_impact.effects.entry import market_entry
 from missie_impact.effects.estimate import FitOptions
 from missie_impact.effects.exit import market_exit
@@ -29,6 +30,7 @@ __all__ = [
     "CurveOptions",
     "Effect",
     "EffectPrice",
+    "EntrantSurvival",
     "Estimate",
     "EuroEffect",
     "Fit",
@@ -40,6 +42,7 @@ __all__ = [
     "counterfactual_indicator",
     "cumulative_incidence",
     "effect_price",
+    "entrant_survival",
     "life_table",
     "market_entry",
     "market_exit",

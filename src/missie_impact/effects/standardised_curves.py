@@ -145,6 +145,7 @@ def _curve(
     late = "" if followed.risk.design == "trials" else "averaged over treated units seen from the first year on"
     left = f"controls left out, no such column: {', '.join(prepared.rows.left_out)}" if prepared.rows.left_out else ""
     weighted = ", weighted" if prepared.rows.probability is not None else ""
+    known = "weights are taken as known in the errors" if prepared.rows.probability is not None else ""
     band = BAND_NOTE if options.bands else ""
     return Curve(
         outcome=followed.causes[0] if kind == "survival" else ", ".join(followed.causes),
@@ -153,7 +154,7 @@ def _curve(
         table=curve_table(pd.concat(tables, ignore_index=True)),
         conf_level=options.conf_level,
         design=f"{DESIGN_TEXT[followed.risk.design]}{weighted}, standardised over the treated",
-        notes=tuple(note for note in (*notes, *followed.notes, late, left, band) if note),
+        notes=tuple(note for note in (*notes, *followed.notes, late, left, known, band) if note),
         flow=flow_of(followed),
         simulated=followed.risk.simulated,
     )

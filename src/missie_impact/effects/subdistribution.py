@@ -196,6 +196,7 @@ def rows_at(rows: Rows, positions: Codes, *, outcome: Floats | None = None) -> R
         groups=tuple(replace(g, rows=g.rows[positions]) for g in rows.groups),
         first=None,
         unit=None,
+        weighting=None,
         products={name: values[positions] for name, values in rows.products.items()},
     )
 
@@ -211,7 +212,7 @@ def _of_interest(followed: Followed, cause: str | None) -> Mask:
         return happened
     if cause not in followed.causes:
         raise SettingsError(f"cause={cause!r}: expected one of {list(followed.causes)}.")
-    return followed.cause == followed.causes.index(cause) + 1
+    return np.asarray(followed.cause == followed.causes.index(cause) + 1, dtype=bool)
 
 
 def _cox(units: Units, group: Group, kind: Weights) -> GroupResult:
@@ -224,7 +225,7 @@ def _cox(units: Units, group: Group, kind: Weights) -> GroupResult:
     terms = [design.terms[j] for j in keep][1:]
     if terms[0].variable != rows.treatment:
         raise SettingsError(f"`{rows.treatment}` is a combination of controls; leave one of them out.")
-    part = UnitTimes(*(v[there] for v in (units.times.entry, units.times.exit, units.times.cause, units.times.weight)))
+    part = units.times.at(there)
     weights = stay_weights(part, kind)
     fit = fit_subdistribution(x, part, weights)
     influence = sum(subdistribution_scores(x, part, weights, fit.coef)) @ fit.bread
@@ -291,7 +292,7 @@ def _discrete(units: Units, group: Group, kind: Weights, model: Literal["cloglog
     owner = np.repeat(there, number)
     steps = np.arange(len(owner)) - np.repeat(np.cumsum(number) - number, number)
     period = times.entry[owner] + steps + 1
-    part = UnitTimes(*(v[there] for v in (times.entry, times.exit, times.cause, times.weight)))
+    part = times.at(there)
     stays = period > times.exit[owner]
     weight = np.where(stays, chance_before(part, period, kind) / chance_before(part, times.exit[owner], kind), 1.0)
     y = ((times.cause[owner] == 1) & (period == times.exit[owner])).astype(np.float64)

@@ -17,6 +17,7 @@ from missie_impact.numerics.links import LinkName, get_link
 
 __all__ = ["BinomialFit", "Block", "Blocks", "fit_binomial", "fit_blocks", "loglik_at", "moments_at", "score_rows"]
 
+LEAST_GAIN = 0.25  # share of the rise along the score that a step must bring; half of it is perfect
 HALVINGS = 30
 NEAR_ENOUGH = 1.0  # standard deviations of score: no use in starting values nearer than cell means are right
 SETTLED_ETA = 1e-3  # a last step that moves no row's linear predictor by more has settled
@@ -278,10 +279,13 @@ def _start(terms: tuple[Term, ...], share: float, link: LinkName) -> Floats:
 def _advance(blocks: Blocks, coef: Floats, direction: Floats, here: Moments, link: LinkName) -> tuple[Floats, Moments]:
     """Go along the direction, half as far as long as the likelihood falls."""
     slack = 1e-10 * (1.0 + abs(here.log_likelihood))  # rounding of a sum of many rows
+    # A rise alone is not enough: rows of little weight could be thrown far out while the others gain.
+    promised = LEAST_GAIN * float(here.score @ direction)
     for halving in range(HALVINGS):
         trial = coef + direction * 0.5**halving
         there = total_moments(blocks, trial, link)
-        if np.isfinite(there.log_likelihood) and there.log_likelihood >= here.log_likelihood - slack:
+        least = here.log_likelihood + promised * 0.5**halving - slack
+        if np.isfinite(there.log_likelihood) and there.log_likelihood >= least:
             return trial, there
     raise ConvergenceError(
         f"no step along the score raises the likelihood, after {HALVINGS} halvings. "

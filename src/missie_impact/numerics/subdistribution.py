@@ -43,6 +43,10 @@ class UnitTimes:
         """Whether units enter at different times."""
         return bool(self.entry.max() > self.entry.min())
 
+    def at(self, positions: Codes) -> UnitTimes:
+        """Return some of the units."""
+        return UnitTimes(self.entry[positions], self.exit[positions], self.cause[positions], self.weight[positions])
+
 
 @dataclass(frozen=True, slots=True)
 class StayWeights:
