@@ -119,13 +119,13 @@ def _count(text: str) -> int:
 
 
 def _study(options: argparse.Namespace) -> int:
-    from missie_impact.study import replicate
+    from missie_impact.study import replicate, write_report
 
     out = Path(options.out)
     path = Path(options.registers) if options.registers else _drawn(out / REGISTERS, options)
     with read_registers(path) as registers:
         replication = replicate(registers)
-    paths = replication.write(out)
+    paths = (*replication.write(out), *write_report(replication, out))
     sys.stdout.write(replication.text())
     sys.stdout.write("\nWritten: " + ", ".join(path.name for path in paths) + f" in {out}\n")
     return DONE

@@ -9,11 +9,13 @@ from pathlib import Path
 FILE_LINES = 450
 FUNCTION_LINES = 60
 PARAMETERS = 8
-# One parameter per role of a researcher's own table, per table of the registers, and per choice of a simulated regime.
+# One parameter per role of a researcher's own table, per table of the registers, per choice of a simulated regime, and
+# per choice of an exit model.
 WIDE_ON_PURPOSE = {
     "risksets/riskset.py: from_frame",
     "registers/tables.py: from_frames",
     "simulation/registers.py: simulate_registers",
+    "effects/exit.py: market_exit",
 }
 KEYWORDS_ARE_FIELDS = {"definitions.py: Definitions.replace"}  # as dataclasses.replace; unknown fields are an error
 

@@ -1,6 +1,7 @@
 """The main job on a small draw: files are written, read back and set beside the published figures."""
 
 import json
+import re
 
 import pytest
 
@@ -57,3 +58,20 @@ def test_the_indicator_is_a_description(records):
 def test_registers_are_written_once_and_read_back(folder):
     assert (folder / "registers" / "study.toml").exists()
     assert (folder / "registers" / "trade.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("language", "first", "last"), [("nl", "Beleid en doel", "verantwoording"), ("en", "Policy", "accountability")]
+)
+def test_the_evaluation_report_follows_the_standard_and_needs_no_network(folder, language, first, last):
+    page = (folder / f"report_{language}.html").read_text("utf-8")
+    heads = re.findall(r"<h2 id=\"[a-z_]+\">(\d+)\. ([^<]+)</h2>", page)
+    assert [int(number) for number, _ in heads] == list(range(1, 15))
+    assert first in heads[0][1] and last in heads[-1][1]
+    assert not re.search(r"(src|href)=.https?:", page)
+    assert {"nl": "Gesimuleerde registers", "en": "Simulated registers"}[language] in page
+
+
+def test_the_report_has_no_causal_verb_for_a_description(folder):
+    page = (folder / "report_nl.html").read_text("utf-8")
+    assert [line for line in re.findall(r"<li>(R6[^<]*|[^<]*naive[^<]*)</li>", page) if "leidt tot" in line] == []

@@ -80,6 +80,40 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     "before": ("before", "vooraf"),
     "after": ("after", "achteraf"),
     "absolute standardised difference": ("absolute standardised difference", "absoluut gestandaardiseerd verschil"),
+    "table": ("table", "tabel"),
+    # questions of the study
+    "incidental exporter becomes structural": (
+        "incidental exporter becomes structural",
+        "incidentele exporteur wordt structureel",
+    ),
+    "incidental exporter becomes structural; no controls": (
+        "incidental exporter becomes structural; no controls",
+        "incidentele exporteur wordt structureel; zonder controles",
+    ),
+    "structural trader leaves the market": (
+        "structural trader leaves the market",
+        "structurele handelaar verlaat de markt",
+    ),
+    "structural trader leaves the market; follow-up from t": (
+        "structural trader leaves the market; follow-up from t",
+        "structurele handelaar verlaat de markt; gevolgd vanaf t",
+    ),
+    "structural trader leaves the market; follow-up from t+2": (
+        "structural trader leaves the market; follow-up from t+2",
+        "structurele handelaar verlaat de markt; gevolgd vanaf t+2",
+    ),
+    "structural trader leaves the market; ever-participants, no controls": (
+        "structural trader leaves the market; ever-participants, no controls",
+        "structurele handelaar verlaat de markt; ooit deelnemer, zonder controles",
+    ),
+    "starts trading with the host within two years": (
+        "starts trading with the host within two years",
+        "begint binnen twee jaar te handelen met het gastland",
+    ),
+    "starts investing in the host within two years": (
+        "starts investing in the host within two years",
+        "begint binnen twee jaar te investeren in het gastland",
+    ),
     # titles
     "effects": ("Effects", "Effecten"),
     "flow": ("Who is lost at each step", "Wie er bij elke stap afvalt"),
@@ -91,7 +125,7 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     "entering the market": ("entering the market", "de markt betreden"),
 }
 
-CODED = ("group", "scale")  # columns whose texts are terms themselves
+CODED = ("group", "scale", "label", "outcome")  # columns whose texts are terms themselves
 
 
 def label(term: str, language: Language = "en") -> str:

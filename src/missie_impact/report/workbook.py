@@ -112,7 +112,7 @@ def _contents(sheet: Worksheet, title: str, titles: Mapping[str, str], language:
     _lines(sheet, [title, _simulated_line(simulated, language), ""])
     names = [*SHEETS[language][1:2], *titles, SHEETS[language][3]]
     for row, name in enumerate(names, start=4):
-        cell = sheet.cell(row, 1, name)
+        cell: Any = sheet.cell(row, 1, name)
         cell.hyperlink = Hyperlink(ref=cell.coordinate, location=f"'{name}'!A1")
         cell.style = "Hyperlink"
         sheet.cell(row, 2, titles.get(name, ""))
@@ -133,19 +133,19 @@ def _table(sheet: Worksheet, table: Table, provisional: frozenset[str], language
     frame = table.frame
     for j, column in enumerate(map(str, frame.columns), start=1):
         star = "*" if column in provisional else ""
-        top = sheet.cell(FIRST_ROW, j, label(column, language) + star)
+        top: Any = sheet.cell(FIRST_ROW, j, label(column, language) + star)
         top.font, top.alignment = _bold(), _wrapped()
         coded = column in ("group", "scale", "outcome")
         numeric = pd.api.types.is_numeric_dtype(frame[column]) and not pd.api.types.is_bool_dtype(frame[column])
         for i, value in enumerate(frame[column].tolist(), start=FIRST_ROW + 1):
             written = _number(value, column) if numeric else _text(value, language if coded else None)
             _write(sheet, i, j, written, column, right=numeric)
-    sheet.freeze_panes = sheet.cell(FIRST_ROW + 1, 1)
+    sheet.freeze_panes = f"A{FIRST_ROW + 1}"
     _widths(sheet)
 
 
 def _write(sheet: Worksheet, row: int, place: int, value: Any, column: str, *, right: bool) -> None:
-    cell = sheet.cell(row, place, value)
+    cell: Any = sheet.cell(row, place, value)
     if isinstance(value, int | float) and not isinstance(value, bool):
         cell.number_format = "0" if is_name(column) else "#,##0" if isinstance(value, int) else "#,##0.0##"
     elif right:
@@ -199,8 +199,8 @@ def _lines(sheet: Worksheet, lines: Sequence[str]) -> None:
 def _widths(sheet: Worksheet) -> None:
     from openpyxl.utils import get_column_letter
 
-    for j, column in enumerate(sheet.iter_cols(min_row=FIRST_ROW), start=1):
-        longest = max((len(str(cell.value)) for cell in column if cell.value is not None), default=8)
+    for j, cells in enumerate(sheet.iter_cols(min_row=FIRST_ROW), start=1):
+        longest = max((len(str(c.value)) for c in cells if c.value is not None), default=8)
         sheet.column_dimensions[get_column_letter(j)].width = min(max(longest + 2, 10), WIDEST)
 
 

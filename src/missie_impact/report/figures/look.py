@@ -85,7 +85,7 @@ def finish(ax: Axes, look: Look, data: pd.DataFrame, *, title: str = "", simulat
     if title:
         ax.set_title(title, loc="left", fontsize=11, fontweight="bold", color=TEXT, pad=18 if simulated else 6)
     if simulated:
-        write(ax, SIMULATED_WORDS[look.language], (0, 1), (0, 5), colour=FAINT, va="bottom", size=7)
+        write(ax, SIMULATED_WORDS[look.language], (0, 1), (0, 5), colour=FAINT, va="bottom")
     setattr(ax, "data", data)  # noqa: B010 - matplotlib knows no such attribute, its readers do
     return ax
 
@@ -100,11 +100,10 @@ def write(
     colour: str = TEXT,
     ha: Literal["left", "center", "right"] = "left",
     va: Literal["bottom", "center", "top"] = "center",
-    size: float = 8,
 ) -> None:
     """Write beside a point, shifted by some points of type; outside the axes too, where the layout makes room."""
     ax.annotate(
-        text, at, shift, xycoords=of, textcoords="offset points", ha=ha, va=va, fontsize=size, color=colour,
+        text, at, shift, xycoords=of, textcoords="offset points", ha=ha, va=va, fontsize=8, color=colour,
         annotation_clip=False,
     )  # fmt: skip
 

@@ -45,4 +45,4 @@ def draw_published(table: pd.DataFrame, ax: Axes | None, look: Look, *, simulate
 
 def _row(row: Mapping[Hashable, Any], look: Look) -> str:
     value = f"{look.number(row['published'])} ({look.word(row['scale'])})"
-    return f"{row['label']}, {look.word(row['group'])}: {value}"
+    return f"{look.word(row['label'])}, {look.word(row['group'])}: {value}"
