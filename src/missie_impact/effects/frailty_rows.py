@@ -157,8 +157,8 @@ def _spells(risk: RiskSet, frame: pd.DataFrame, levels: list[str]) -> tuple[Clus
     if unknown:
         raise SettingsError(
             f"{unknown} rows belong to spells that began before the data, so their duration is not known, and an "
-            "effect at the origin cannot be told from it. Leave them out: rows_before_entry(risk, panel) does so on "
-            "registers and adds the rows before entry of the others."
+            "effect at the origin cannot be told from it. Leave them out; on registers exit_risk_set(panel, "
+            "kind='spells', before_entry=True) does so and adds the rows before entry of the others."
         )
     dated = roles.year is not None and risk.design != "trials"
     order = np.lexsort((begin, _numbers(frame[str(roles.year)]) if dated else begin, unit.codes))
@@ -181,8 +181,8 @@ def _check_origin(risk: RiskSet, frailty: Frailty, spell: Clusters, order: Float
         raise SettingsError(
             f"{late} of {spell.count} spells are first seen after their origin{there}: those who left before are not "
             "in the data, and the likelihood must condition on having survived. Add one row per period from the origin "
-            f"to entry with outcome 0 and `{frailty.before_entry}` = 1; on registers rows_before_entry(risk, panel) "
-            "adds them. Or measure durations from the time at which the unit became eligible."
+            f"to entry with outcome 0 and `{frailty.before_entry}` = 1; on registers exit_risk_set(panel, "
+            "kind='spells', before_entry=True) adds them. Or measure durations from the time of eligibility."
         )
 
 

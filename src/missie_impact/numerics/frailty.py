@@ -313,9 +313,15 @@ def _integrate(
         start = None if near is None else near[clusters]
         part = rows.part(clusters)
         found.append(integrate_clusters(functions, part, theta[-1], rule, start=start, derivatives=covariates))
-    names = ("log_likelihood", "mode", "mean", "second", "growth", "score")
-    joined = [np.concatenate([getattr(part, name) for part in found]) for name in names]
-    return ClusterIntegral(*joined, np.sum([part.information for part in found], axis=0))
+    return ClusterIntegral(
+        np.concatenate([part.log_likelihood for part in found]),
+        np.concatenate([part.mode for part in found]),
+        np.concatenate([part.mean for part in found]),
+        np.concatenate([part.second for part in found]),
+        np.concatenate([part.growth for part in found]),
+        np.concatenate([part.score for part in found]),
+        np.sum([part.information for part in found], axis=0),
+    )
 
 
 def _chunks(edges: Codes, numbers_per_row: int) -> list[slice]:

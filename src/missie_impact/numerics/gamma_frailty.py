@@ -124,7 +124,7 @@ def gamma_predicted_effects(coef: Floats, variance: float, data: FrailtyData) ->
     g = len(data.starts)
     rate = data.frequency * np.exp(np.minimum(data.design.predict(coef), 500.0))
     quiet = data.y <= 0
-    total = np.bincount(data.cluster, np.where(quiet, rate, 0.0), g)
+    total = np.bincount(data.cluster, np.where(quiet, rate, 0.0), g).astype(np.float64, copy=False)
     events = np.bincount(data.cluster[~quiet], minlength=g)
     first, positions = np.cumsum(events) - events, np.flatnonzero(~quiet)
     mean, second = np.empty(g), np.empty(g)

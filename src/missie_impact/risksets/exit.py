@@ -33,6 +33,7 @@ def exit_risk_set(
     controls_per_treated: int | None = None,
     seed: int = 1,
     comparison: Comparison = "between_firms",
+    before_entry: bool = False,
 ) -> RiskSet:
     """Make the rows of structural pairs that may leave their market.
 
@@ -53,6 +54,9 @@ def exit_risk_set(
     comparison : of trials: "between_firms" (headline), or "within_firm": all markets of a firm, for
         :func:`missie_impact.effects.within.within_firm`; spells hold all markets anyway
 
+    before_entry : of spells: only those whose origin was seen, with their years before the pair was structural (and any
+        between), marked 1 in ``before_entry``; a random effect at the origin needs them
+
     Returns
     -------
     RiskSet
@@ -66,7 +70,9 @@ def exit_risk_set(
         If no firm of the register is on any listed mission (trials only).
     """
     if kind == "spells":
-        return _spells(panel)
+        return _spells(panel, before_entry)
+    if before_entry:
+        raise SettingsError("before_entry: trials start their clock at eligibility and have no rows before entry.")
     if start_from not in START:
         raise SettingsError(f"start_from: expected one of {list(START)}, found {start_from!r}.")
     if trials.is_within_firm(comparison, "market"):
@@ -97,9 +103,7 @@ def _outcome(panel: Panel) -> nw.Expr:
     return nw.when(nw.col("cause").is_in(events)).then(1).otherwise(0).cast(nw.Int64)
 
 
-def _trials(
-    panel: Panel, start_from: StartFrom, per_treated: int | None, seed: int, within: bool = False
-) -> RiskSet:
+def _trials(panel: Panel, start_from: StartFrom, per_treated: int | None, seed: int, within: bool = False) -> RiskSet:
     trials.require_participants(panel)
     definitions, start = panel.definitions, START[start_from]
     years = trials.usable_years(panel, before=definitions.window, after=start - 1 + definitions.gap_years)
@@ -216,9 +220,11 @@ SPELL_COLUMNS = (
 SPELL_CONTROLS = tuple(c for c in PAIR_CONTROLS if c not in ("neighbour_trade", "market_year"))
 
 
-def _spells(panel: Panel) -> RiskSet:
+def _spells(panel: Panel, before_entry: bool) -> RiskSet:
     definitions = panel.definitions
-    structural = exit_rows(panel).filter(nw.col("structural") & nw.col("window_seen"))
+    at_risk = nw.col("structural") & nw.col("window_seen")
+    structural = _from_origin(exit_rows(panel), at_risk) if before_entry else exit_rows(panel).filter(at_risk)
+    more = ("before_entry",) if before_entry else ()
     rows = _exposure(structural, panel).with_columns(
         outcome=_outcome(panel),
         duration=nw.when(nw.col("origin_seen")).then(nw.col("year") + 1 - nw.col("begin")),
@@ -228,13 +234,16 @@ def _spells(panel: Panel) -> RiskSet:
         repeated=nw.when(nw.col("missions_before") > 1).then(1).otherwise(0).cast(nw.Int64),
         year=nw.col("exit_year"),
     )
-    kept = rows.select(*PAIR, "year", "control_year", "treated", "missions_before", *SPELL_COLUMNS)
+    kept = rows.select(*PAIR, "year", "control_year", "treated", "missions_before", *SPELL_COLUMNS, *more)
     if definitions.death == "censor":
         kept = kept.filter(nw.col("cause") != "death")
-    stored = panel.engine.store(kept, "exit_spells")
+    stored = panel.engine.store(kept, "exit_spells_from_origin" if before_entry else "exit_spells")
     complete, absent = _frozen_controls(stored, panel)
     n_rows = panel.engine.count(stored)
-    step = FlowStep("years at risk of structural pairs", n_rows)
+    what = (
+        "years from the origin of spells whose origin was seen" if before_entry else "years at risk of structural pairs"
+    )
+    step = FlowStep(what, n_rows)
     return RiskSet(
         rows=complete,
         engine=panel.engine,
@@ -248,6 +257,14 @@ def _spells(panel: Panel) -> RiskSet:
         flow=panel.flow.of("trade").then(*Flow((step,)).of("risk set").steps),
         simulated=panel.registers.settings.simulated is not None,
     )
+
+
+def _from_origin(rows: Lazy, at_risk: nw.Expr) -> Lazy:
+    """Years of spells whose origin was seen up to their last year at risk, those not at risk marked."""
+    seen = rows.filter(nw.col("origin_seen"))
+    followed = seen.filter(at_risk).group_by(*PAIR, "spell").agg(nw.col("year").max().alias("last_followed"))
+    known = seen.join(followed, on=[*PAIR, "spell"], how="inner").filter(nw.col("year") <= nw.col("last_followed"))
+    return known.with_columns(before_entry=nw.when(at_risk).then(0).otherwise(1).cast(nw.Int64)).drop("last_followed")
 
 
 def _frozen_controls(rows: Lazy, panel: Panel) -> tuple[Lazy, tuple[str, ...]]:
