@@ -18,6 +18,7 @@ Bootstrap = Literal["percentile", "m_out_of_n", "studentised"]
 
 TOPS = (1, 5, 10)
 MIN_CONTRIBUTORS = 10  # a share of the largest of fewer contributors could reveal one of them
+TRIMMED = 0.01  # share of the contributors that a trimmed total leaves out
 SMALLER_SAMPLE = 0.8  # m-out-of-n: m = n ** 0.8
 COUNTS_AT_ONCE = 4_000_000  # numbers in a block of resampling counts
 
@@ -66,12 +67,17 @@ class Concentration:
 
 def top_shares(amounts: ArrayLike, tops: tuple[int, ...] = TOPS) -> tuple[float, ...]:
     """Shares of the largest units in the sum of absolute amounts, NaN where fewer than ten units contribute."""
-    sizes = np.sort(np.abs(np.asarray(amounts)))[::-1]
-    sizes = sizes[sizes > 0]
+    sizes = _largest_first(amounts)
     if len(sizes) < MIN_CONTRIBUTORS:
         return (np.nan,) * len(tops)
     total = sizes.sum()
     return tuple(float(sizes[:k].sum() / total) for k in tops)
+
+
+def _largest_first(amounts: ArrayLike) -> Floats:
+    sizes = np.abs(np.asarray(amounts, dtype=np.float64))
+    sizes = sizes[sizes > 0]
+    return sizes if (sizes[1:] <= sizes[:-1]).all() else np.sort(sizes)[::-1]
 
 
 def leave_one_out(amounts: ArrayLike) -> tuple[float, float]:
@@ -94,7 +100,7 @@ def winsorised(amounts: ArrayLike, threshold: float) -> Floats:
     return np.clip(np.asarray(amounts, dtype=np.float64), -threshold, threshold)
 
 
-def trimmed_total(amounts: ArrayLike, share: float = 0.01) -> float:
+def trimmed_total(amounts: ArrayLike, share: float = TRIMMED) -> float:
     """Total without the contributors that are largest in absolute amount: a share of them, at least one."""
     if not 0 <= share < 1:
         raise SettingsError(f"trimmed total: expected a share of at least 0 and below 1, found {share!r}.")
@@ -111,8 +117,7 @@ def hill(amounts: ArrayLike, share: float = 0.1) -> float:
 
     NaN below 50 contributors. A lognormal tail has no index; its estimate falls as the spread grows.
     """
-    sizes = np.sort(np.abs(np.asarray(amounts, dtype=np.float64)))[::-1]
-    sizes = sizes[sizes > 0]
+    sizes = _largest_first(amounts)
     k = int(share * len(sizes))
     if len(sizes) < 5 * MIN_CONTRIBUTORS or k < 2:
         return np.nan
@@ -123,10 +128,12 @@ def hill(amounts: ArrayLike, share: float = 0.1) -> float:
 def concentration(amounts: ArrayLike) -> Concentration:
     """Return who carries a total: shares, range without one unit, trimmed total and tail index."""
     values = np.asarray(amounts, dtype=np.float64)
-    contributors, total = int(np.count_nonzero(values)), float(values.sum())
-    few = contributors < MIN_CONTRIBUTORS or total == 0
-    trimmed = np.nan if few else trimmed_total(values) / total
-    return Concentration(top_shares(values), leave_one_out(values), trimmed, hill(values), contributors)
+    values = values[values != 0]
+    values = values[np.argsort(-np.abs(values), kind="stable")]  # once for all: the functions find it in order
+    total = float(values.sum())
+    few = len(values) < MIN_CONTRIBUTORS or total == 0
+    trimmed = np.nan if few else float(values[max(1, int(TRIMMED * len(values))) :].sum()) / total
+    return Concentration(top_shares(values), leave_one_out(values), trimmed, hill(values), len(values))
 
 
 def resample(amounts: ArrayLike, *, draws: int = 999, seed: int = 1, size: int | None = None) -> Resampled:
