@@ -10,9 +10,14 @@ from missie_impact.effects.doubly_robust import CrossFit
 from missie_impact.effects.entrants import EntrantSurvival, entrant_survival
 from missie_impact.effects.entry import market_entry
 from missie_impact.effects.estimate import FitOptions
+from missie_impact.effects.event_study import EventStudy, event_study
 from missie_impact.effects.exit import market_exit
+from missie_impact.effects.group_time import GroupTimeEffects, GroupTimeOptions, group_time_effects
 from missie_impact.effects.incidence import cumulative_incidence
+from missie_impact.effects.increase import IncreaseOptions, export_increase
+from missie_impact.effects.per_protocol import Protocol, per_protocol
 from missie_impact.effects.points import CurveOptions
+from missie_impact.effects.poisson import PoissonOptions, poisson_effect
 from missie_impact.effects.price import EffectPrice, EuroEffect, effect_price
 from missie_impact.effects.result import Effect, Estimate, Fit
 from missie_impact.effects.standardised_curves import standardised_incidence, standardised_survival
@@ -33,9 +38,15 @@ __all__ = [
     "EntrantSurvival",
     "Estimate",
     "EuroEffect",
+    "EventStudy",
     "Fit",
     "FitOptions",
     "GroupTest",
+    "GroupTimeEffects",
+    "GroupTimeOptions",
+    "IncreaseOptions",
+    "PoissonOptions",
+    "Protocol",
     "WildBootstrap",
     "cause_specific_hazards",
     "compare_groups",
@@ -43,10 +54,15 @@ __all__ = [
     "cumulative_incidence",
     "effect_price",
     "entrant_survival",
+    "event_study",
+    "export_increase",
+    "group_time_effects",
     "life_table",
     "market_entry",
     "market_exit",
     "median_survival",
+    "per_protocol",
+    "poisson_effect",
     "restricted_mean",
     "standardised_incidence",
     "standardised_survival",

@@ -122,7 +122,7 @@ def put_together(
         vcovs=tuple(results[0].covariances),
         conf_level=options.conf_level,
         flow=flow,
-        notes=(*_notes(rows), *_ended_otherwise(risk), *results[0].notes),
+        notes=(*_notes(rows), *_pool(risk), *_ended_otherwise(risk), *results[0].notes),
         simulated=risk.simulated,
     )
 
@@ -143,6 +143,15 @@ def _notes(rows: Rows) -> list[str]:
     if any(len(c.dimensions) == 2 for c in rows.clusterings):
         notes.append("two-way errors: t intervals with the smaller number of clusters less one degrees of freedom")
     return notes
+
+
+def _pool(risk: RiskSet) -> list[str]:
+    if risk.definitions is None or risk.definitions.pool != "never":
+        return []
+    return [
+        "controls are never treated, which is known only after t: those who go later, often because they do well, are "
+        "taken out of one arm. Biased upwards (without any effect odds ratios of 1.34 to 1.49), for comparison only"
+    ]
 
 
 def _ended_otherwise(risk: RiskSet) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -38,6 +38,41 @@ def risk_scales(fitted: Fitted, population: Population) -> Scales:
     stays the one the risk set names. Errors come from stacked estimating equations (outcome model and means, summed by
     cluster); the version that holds the covariates of the averaged rows fixed stands beside it.
     """
+    averaged = risk_means(fitted, population)
+    means, positions, gradient = averaged.means, averaged.positions, averaged.gradient
+    covariances: dict[str, Floats] = {}
+    for clustering in fitted.rows.clusterings:
+        stacked, fixed = known = _covariances_of_means(fitted, means, positions, clustering)
+        if fitted.rows.weighting is not None:
+            stacked, fixed = stacked_means(fitted, fitted.rows.weighting, means, positions, clustering)
+        covariances[clustering.name] = gradient @ stacked @ gradient.T
+        covariances[clustering.name + FIXED] = gradient @ fixed @ gradient.T
+        if fitted.rows.probability is not None:  # weights and rows averaged over taken as known, as R's vcovCL does
+            covariances[clustering.name + FIXED_WEIGHTS] = gradient @ known[1] @ gradient.T
+    sums = sums_of_means(fitted, means, positions, gradient)
+    return Scales(RISK_SCALES, averaged.values, covariances, sums=sums)
+
+
+@dataclass(frozen=True, slots=True)
+class Averaged:
+    """Risks of chosen rows in both worlds.
+
+    Attributes
+    ----------
+    values : (7,) on ``RISK_SCALES``
+    means : the two risks and the treatment's coefficient
+    positions : (m,) rows averaged over
+    gradient : (7, 3) derivative of the scales in the means, ratios in logs
+    """
+
+    values: Floats
+    means: Means
+    positions: NDArray[np.intp]
+    gradient: Floats
+
+
+def risk_means(fitted: Fitted, population: Population) -> Averaged:
+    """Average predicted risks over the treated, or over all rows, in both worlds."""
     chosen = fitted.group & fitted.rows.treated if population == "treated" else fitted.group
     positions: NDArray[np.intp] = np.flatnonzero(chosen)
     share = weight_share(fitted.weights(positions))
@@ -59,17 +94,8 @@ def risk_scales(fitted: Fitted, population: Population) -> Scales:
             [1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1],
         ]
     )  # fmt: skip
-    covariances: dict[str, Floats] = {}
-    for clustering in fitted.rows.clusterings:
-        stacked, fixed = known = _covariances_of_means(fitted, means, positions, clustering)
-        if fitted.rows.weighting is not None:
-            stacked, fixed = stacked_means(fitted, fitted.rows.weighting, means, positions, clustering)
-        covariances[clustering.name] = gradient @ stacked @ gradient.T
-        covariances[clustering.name + FIXED] = gradient @ fixed @ gradient.T
-        if fitted.rows.probability is not None:  # weights and rows averaged over taken as known, as R's vcovCL does
-            covariances[clustering.name + FIXED_WEIGHTS] = gradient @ known[1] @ gradient.T
     values = np.array([odds, ratio, one - zero, one, zero, np.exp(b), b])
-    return Scales(RISK_SCALES, values, covariances, sums=sums_of_means(fitted, means, positions, gradient))
+    return Averaged(values, means, positions, gradient)
 
 
 def _mean_risk(fitted: Fitted, design: Design, share: Floats) -> tuple[float, Floats, Floats]:

@@ -1,0 +1,272 @@
+"""Per protocol: a mission in t against none in t..t+3. Untreated units that go later are censored then, and weighted.
+
+The headline leaves later missions as they fall. Here the untreated world is one without any: a control counts until its
+later mission, and those who stay without one stand for the censored through the inverse probability of staying so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from missie_impact.definitions import DEFAULT_CONTROLS
+from missie_impact.effects.estimate import DEFAULT_OPTIONS, AlsoCluster, FitOptions, Task, put_together
+from missie_impact.effects.groups import FIXED, estimate_group, flow_of
+from missie_impact.effects.model import Fitted, variable_on
+from missie_impact.effects.nuisance import Logit, fit_logit
+from missie_impact.effects.result import Effect, GroupResult
+from missie_impact.effects.rows import ClusterChoice, Group, Request, Rows, read_rows
+from missie_impact.effects.stacked import Sums, counted_rows, mean_steps, of_fit, rows_of, summed_covariance
+from missie_impact.effects.standardise import risk_means, risk_scales
+from missie_impact.errors import NoEventError, SchemaError, SettingsError
+from missie_impact.numerics.covariance import Clusters, Scores, fit_scores
+from missie_impact.numerics.design import Column, Design, Factor, build_design
+from missie_impact.panel import Panel
+from missie_impact.risksets.later import NEXT_MISSION, with_later_missions
+from missie_impact.risksets.riskset import RiskSet
+
+Floats = NDArray[np.float64]
+Positions = NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """How later missions are censored.
+
+    Attributes
+    ----------
+    years : t+1 .. t+years are watched
+    later : column with the years from t to the next mission, missing or beyond ``years`` where there is none
+    history : name -> one column per year watched, known at the end of the year before; None takes activity from the
+        panel, and nothing from an own table
+    stabilised : divide by the probability given the controls alone, so that weights correct for the history only
+    truncate : None keeps all weights; a share such as 0.99 cuts them at that quantile, which trades bias for variance
+    """
+
+    years: int = 3
+    later: str = NEXT_MISSION
+    history: Mapping[str, Sequence[str]] | None = None
+    stabilised: bool = False
+    truncate: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.years < 1 or (self.truncate is not None and not 0.5 < self.truncate < 1):
+            raise SettingsError("protocol: expected at least one year, and a quantile to truncate at above 0.5.")
+        wrong = [name for name, columns in (self.history or {}).items() if len(columns) != self.years]
+        if wrong:
+            raise SettingsError(f"history {wrong}: expected one column for each of {self.years} years.")
+
+
+DEFAULT_PROTOCOL = Protocol()
+
+
+@dataclass(frozen=True, slots=True)
+class Weighted:
+    """A risk set with the weight of each row: zero for units censored before the outcome is seen."""
+
+    risk: RiskSet
+    weight: Floats
+    estimand: str = "att"
+    method: str = "inverse probability of staying without a later mission"
+
+
+@dataclass(frozen=True, slots=True)
+class Censoring:
+    """Unit-years of untreated units, until they go, and the models of going.
+
+    Attributes
+    ----------
+    unit : (m,) row of the risk set
+    goes : (m,) 1 in the year of the later mission
+    models : each with its design and the sign of its part in the logarithm of the weights: 1 below, -1 above the line
+    free : (n,) rows whose weight moves with the models: untreated, not censored, not truncated
+    weights : (m,) frequency and sampling weight of each unit-year, or None
+    """
+
+    unit: Positions
+    goes: Floats
+    models: tuple[tuple[Logit, Design, float], ...]
+    free: NDArray[np.bool_]
+    weights: tuple[Floats | None, Floats | None]
+
+
+def per_protocol(
+    risk: RiskSet,
+    *,
+    cluster: ClusterChoice,
+    panel: Panel | None = None,
+    controls: Sequence[str] | None = DEFAULT_CONTROLS,
+    protocol: Protocol = DEFAULT_PROTOCOL,
+    also_cluster: AlsoCluster = (),
+    options: FitOptions = DEFAULT_OPTIONS,
+) -> Effect:
+    """Estimate a mission in t against no mission in t..t+3, by weights for later missions of the untreated.
+
+    Parameters
+    ----------
+    risk : transition risk set, or an own table with the column ``protocol.later``
+    panel : the panel of the risk set, for later missions and the activity between; not for an own table
+    controls : of the outcome and of the probability to go later, beside year after t and history
+    protocol : years watched, history, stabilising, truncation
+    cluster, also_cluster, options : as in :func:`structural_transition`
+
+    Returns
+    -------
+    Effect
+        Scales of :func:`structural_transition` over the treated. Errors include the estimation of the weights;
+        ``with_vcov("firm, fixed weights")`` takes these as known.
+
+    Raises
+    ------
+    SchemaError
+        If the later missions are not known.
+    NoEventError
+        If everybody untreated goes later.
+
+    References
+    ----------
+    Robins and Finkelstein (2000), Biometrics 56, 779-788; Hernan and Robins (2020), chapters 12 and 22.
+    """
+    if panel is not None:
+        risk = with_later_missions(risk, panel, years=protocol.years)
+        if protocol.history is None:
+            protocol = replace(protocol, history={"active": tuple(f"active_{k}" for k in range(protocol.years))})
+    if protocol.later not in risk.columns:
+        raise SchemaError(f"column `{protocol.later}`: expected years to the next mission; give panel=, or name it.")
+    always = tuple(c for c in (risk.roles.year,) if c is not None and risk.design == "trials")
+    request = Request(controls, always, None, None, (cluster, *also_cluster), None, options.correction)
+    plain = read_rows(risk, request)
+    censoring, weight, notes = _weights(risk, plain, protocol)
+    rows = read_rows(Weighted(risk, weight), request)
+    everything = Group("all", np.ones(rows.n, dtype=bool))
+    result, fitted, _ = estimate_group(rows, everything, "logit", partial(risk_scales, population="treated"))
+    result = _with_estimated_weights(result, fitted, censoring)
+    task = Task(
+        "becoming structural, no later mission", "logit", "logit, weighted for censoring", "treated",
+        partial(risk_scales, population="treated"),
+    )  # fmt: skip
+    effect = put_together(Weighted(risk, weight), rows, (result,), task, options, flow_of(risk.flow, fitted))
+    return replace(effect, notes=(*notes, *effect.notes))
+
+
+def _weights(risk: RiskSet, rows: Rows, protocol: Protocol) -> tuple[Censoring, Floats, tuple[str, ...]]:
+    """Fit who goes later, year by year, and weigh those who do not."""
+    history = dict(protocol.history or {})
+    frame = risk.collect([protocol.later, *(c for columns in history.values() for c in columns)])
+    ahead = pd.to_numeric(frame[protocol.later], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    ahead = np.where((ahead >= 1) & (ahead <= protocol.years), ahead, np.inf)
+    unit, year = _unit_years(ahead, ~rows.treated, protocol.years)
+    goes = (ahead[unit] == year).astype(np.float64)
+    stays = ~rows.treated & np.isinf(ahead)
+    if not stays.any():
+        raise NoEventError("every untreated unit has a later mission: nobody is left to compare with.")
+    moved = tuple(None if w is None else w[unit] for w in (rows.frequency, rows.probability))
+    weighting: tuple[Floats | None, Floats | None] = (moved[0], moved[1])
+    models: list[tuple[Logit, Design, float]] = []
+    if goes.any():
+        known = _unit_year_design(rows, unit, year, frame, history)
+        models.append((fit_logit(goes, known, weighting), known, 1.0))
+        if protocol.stabilised:
+            if not history:
+                raise SettingsError("stabilised weights without a history are all one: name history=, or give panel=.")
+            plain = _unit_year_design(rows, unit, year, frame, {})
+            models.append((fit_logit(goes, plain, weighting), plain, -1.0))
+    log_weight = np.zeros(rows.n)
+    for logit, design, sign in models:
+        with np.errstate(divide="ignore"):
+            staying = np.log1p(-logit.predict(design))
+        log_weight -= sign * np.bincount(unit, np.where(stays[unit], staying, 0.0), minlength=rows.n)
+    weight = np.where(rows.treated, 1.0, np.where(stays, np.exp(log_weight), 0.0))
+    free = stays.copy()
+    if protocol.truncate is not None:
+        most = float(np.quantile(weight[stays], protocol.truncate))
+        free &= weight <= most
+        weight = np.where(stays, np.minimum(weight, most), weight)
+    return Censoring(unit, goes, tuple(models), free, weighting), weight, _notes(rows, stays, weight, protocol)
+
+
+def _unit_years(ahead: Floats, untreated: NDArray[np.bool_], years: int) -> tuple[Positions, Positions]:
+    parts = [np.flatnonzero(untreated & (ahead >= k)) for k in range(1, years + 1)]
+    return np.concatenate(parts), np.repeat(np.arange(1, years + 1), [len(p) for p in parts])
+
+
+def _unit_year_design(
+    rows: Rows, unit: Positions, year: Positions, frame: pd.DataFrame, history: Mapping[str, Sequence[str]]
+) -> Design:
+    """Year after t, controls, and the history known at the end of the year before."""
+    levels = tuple(str(k) for k in range(1, int(year.max()) + 1))
+    made: list[Factor | Column | None] = [variable_on(v, unit) for v in rows.variables]
+    for name, columns in history.items():
+        table = frame[list(columns)]
+        missing = int(table.isna().any(axis=1).sum())
+        if missing:
+            raise SchemaError(f"history `{name}`: expected numbers in every row, found {missing} rows without one.")
+        values = table.to_numpy(dtype=np.float64)[unit, year - 1]
+        made.append(None if values.min() == values.max() else Column(f"{name}, year before", values))
+    factors = [v for v in made if isinstance(v, Factor)]
+    after = [Factor("year after t", (year - 1).astype(np.intp), levels)] if len(levels) > 1 else []
+    return build_design([*after, *factors], [v for v in made if isinstance(v, Column)], n_rows=len(unit))
+
+
+def _with_estimated_weights(result: GroupResult, fitted: Fitted, censoring: Censoring) -> GroupResult:
+    """Put what the estimation of the weights adds into the errors."""
+    averaged = risk_means(fitted, "treated")
+    scales = {n: m for n, m in result.covariances.items() if not n.endswith(FIXED)}
+    coefs = {n: m for n, m in result.coef_covariances.items() if not n.endswith(FIXED)}
+    k, counted = len(fitted.fit.coef), counted_rows(fitted)
+    wide = len(result.terms) - k
+    for clustering in fitted.rows.clusterings:
+        name, correction = clustering.name, clustering.correction
+        steps = mean_steps(fitted, averaged.means, averaged.positions, correction)[0]
+        steps += _weight_steps(fitted, censoring, averaged.means.gradient.T)
+        joint = summed_covariance(steps, clustering.dimensions, counted, correction).matrix
+        scales[name] = averaged.gradient @ joint @ averaged.gradient.T
+        steps = [of_fit(fitted, fitted.fit.bread, correction), *_weight_steps(fitted, censoring, np.eye(k))]
+        own = summed_covariance(steps, clustering.dimensions, counted, correction).matrix
+        coefs[name] = np.pad(own, ((0, wide), (0, wide)), constant_values=np.nan)
+    degrees = {n: d for n, d in result.degrees.items() if n in scales}
+    return replace(result, covariances=scales, coef_covariances=coefs, degrees=degrees)
+
+
+def _weight_steps(fitted: Fitted, censoring: Censoring, to_means: Floats) -> list[Sums]:
+    """Per cluster, what estimating each model of going adds, through the weights, to the outcome model's means."""
+    place = np.full(fitted.rows.n, -1, dtype=np.intp)
+    place[fitted.used] = np.arange(len(fitted.used))
+    steps: list[Sums] = []
+    for logit, design, sign in censoring.models:
+        unit = censoring.unit[logit.used]
+        there = censoring.free[unit] & (place[unit] >= 0)
+        # the logarithm of a weight moves with the linear predictor of each year by the probability of going then
+        moves = sign * logit.predict(design, logit.used)[there] * fitted.scores.row[place[unit[there]]]
+        z = rows_of(logit.settled.design, np.flatnonzero(there))
+        through = z.crossproduct_with(rows_of(fitted.scores.design, place[unit[there]]), moves)
+        frequency, probability = (None if w is None else w[logit.used] for w in censoring.weights)
+        scores = fit_scores(
+            logit.fit, censoring.goes[logit.used], logit.settled.design, frequency=frequency, probability=probability
+        )
+        matrix = logit.fit.bread @ through @ fitted.fit.bread @ to_means
+
+        def sums(
+            clusters: Clusters, scores: Scores = scores, unit: Positions = unit, matrix: Floats = matrix
+        ) -> Floats:
+            return scores.by_cluster(Clusters(clusters.codes[unit], clusters.count), matrix)
+
+        steps.append(sums)
+    return steps
+
+
+def _notes(rows: Rows, stays: NDArray[np.bool_], weight: Floats, protocol: Protocol) -> tuple[str, ...]:
+    untreated = int((~rows.treated).sum())
+    gone, kept = untreated - int(stays.sum()), weight[stays]
+    how = "stabilised" if protocol.stabilised else "not stabilised"
+    cut = "" if protocol.truncate is None else f", cut at their {protocol.truncate:.1%} quantile"
+    return (
+        f"a mission in t against none in t..t+{protocol.years}: {gone:,} of {untreated:,} untreated rows censored at a "
+        "later mission",
+        f"weights {how}{cut}: mean {kept.mean():.3f}, largest {kept.max():.2f}",
+    )
