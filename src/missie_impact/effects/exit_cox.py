@@ -163,7 +163,7 @@ def check_unseen_origin(n_rows: int, risk: RiskSet, options: ExitOptions, model:
         raise SettingsError(
             f"{n_rows} of {risk.n_rows} rows belong to spells that began before the data: {model} needs to know how "
             "long a spell has lasted. Leave them out with ExitOptions(unseen_origin='drop'), use model='cloglog', "
-            "which gives them a duration class of their own, or trials, whose clock starts when a pair becomes eligible."
+            "which gives them a duration class of their own, or trials, where the clock starts at eligibility."
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -54,7 +54,7 @@ def survival_scales(fitted: Fitted, follow: FollowUp) -> Scales:
             correction=clustering.correction if clustering.dimensions else "cr0",
             difference_years=(),
         )
-        names, values, gradient = _gradient(estimates, followed, n_years)
+        names, values, gradient = survival_gradient(estimates.names, estimates.value, followed, n_years)
         if estimates.means is not None and estimates.slope is not None and conditional.sums is not None:
             whole = sums_of_means(fitted, estimates.means, positions, gradient @ estimates.slope)
             sums = side_by_side(whole, conditional.sums)
@@ -109,26 +109,28 @@ def _joined(marginal: Floats, conditional: Floats, link: Floats) -> Floats:
     return np.block([[marginal, wide], [wide.T, conditional]])
 
 
-def _gradient(estimates: Estimates, followed: list[int], n_years: int) -> tuple[tuple[str, ...], Floats, Floats]:
-    """Scales of an exit question as functions of the estimates: names, values and derivative (ratios in logs).
+def survival_gradient(
+    estimated: Sequence[str], value: Floats, followed: Sequence[int], n_years: int
+) -> tuple[tuple[str, ...], Floats, Floats]:
+    """Scales of an exit question as functions of contrasts of histories: names, values and derivative (ratios in logs).
 
     ``followed`` are the years, from zero, in which anybody leaves; in the others survival stays as it was.
     """
-    place = {name: j for j, name in enumerate(estimates.names)}
+    place = {name: j for j, name in enumerate(estimated)}
     curves = [[(1.0, np.zeros(len(place)))], [(1.0, np.zeros(len(place)))]]
     for k in range(n_years):
         for arm in (0, 1):
             name = f"survival_{arm}_year_{followed.index(k) + 1}" if k in followed else ""
-            step = (float(estimates.value[place[name]]), _unit(place[name], len(place))) if name else curves[arm][-1]
+            step = (float(value[place[name]]), _unit(place[name], len(place))) if name else curves[arm][-1]
             curves[arm].append(step)
     ratio = place["log_hazard_ratio"]
-    scales = {"hazard_ratio": (float(np.exp(estimates.value[ratio])), _unit(ratio, len(place)))}
+    scales = {"hazard_ratio": (float(np.exp(value[ratio])), _unit(ratio, len(place)))}
     years = [j for j in DIFFERENCE_YEARS if j <= n_years]
     for j in years:
         (without, slope_0), (with_, slope_1) = curves[0][j], curves[1][j]
         scales[f"survival_difference_{j}"] = (with_ - without, slope_1 - slope_0)
     for arm, world in ((1, "with"), (0, "without")):
-        at_risk = sum(value for value, _ in curves[arm][:-1])  # expected years at risk; exits per year is the hazard
+        at_risk = sum(there for there, _ in curves[arm][:-1])  # expected years at risk; exits per year is the hazard
         slope = sum((slope for _, slope in curves[arm][:-1]), np.zeros(len(place)))
         last, last_slope = curves[arm][-1]
         hazard = (1.0 - last) / at_risk

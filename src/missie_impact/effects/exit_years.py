@@ -78,7 +78,7 @@ def effect_by_year(
     request = Request(controls, by=by, cluster=(cluster,), correction=options.correction)
     rows, _ = exit_rows(risk, exit_request(source, request, chosen), chosen)
     year, years = _years(source, rows, since)
-    wide = _with_years(rows, year, years)
+    wide = with_years(rows, year, years)
     fits: dict[str, Fitted] = {}
 
     def one(group: Group) -> GroupResult:
@@ -135,7 +135,8 @@ def _base(rows: Rows, year: Positions, years: list[int]) -> int:
     return int(np.argmax(events))
 
 
-def _with_years(rows: Rows, year: Positions, years: list[int]) -> Rows:
+def with_years(rows: Rows, year: Positions, years: list[int]) -> Rows:
+    """Add the treatment times years; the year of most events among the treated stays at the treatment itself."""
     base = _base(rows, year, years)
     made, factors = [], {}
     for k, label in enumerate(years):
