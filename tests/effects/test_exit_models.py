@@ -421,7 +421,7 @@ def test_link_test_finds_a_missing_square():
 
 
 def test_influence_is_what_leaving_ten_firms_out_does(make):
-    table = make.firms(n=240)
+    table = make.firms(n=90)
     risk = make.risk_set(table, firm="firm")
     found = exit_diagnostics(risk, controls=["log_workers"], cluster="firm").influence
     effect = market_exit(risk, controls=["log_workers"], cluster="firm").effect("log_hazard").estimate

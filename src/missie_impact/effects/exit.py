@@ -7,10 +7,11 @@ from functools import partial
 
 from missie_impact.definitions import DEFAULT_CONTROLS
 from missie_impact.effects.estimate import DEFAULT_OPTIONS, AlsoCluster, FitOptions, Task, effect
-from missie_impact.effects.exit_baseline import FOLLOW_UP, exit_request, exit_rows
+from missie_impact.effects.exit_baseline import FOLLOW_UP, exit_request, exit_rows, frailty_request
 from missie_impact.effects.exit_cox import cox_effect
 from missie_impact.effects.exit_options import ExitModel, check_model, exit_options, link_of
 from missie_impact.effects.exit_survival import survival_scales
+from missie_impact.effects.frailty import Frailty, frailty_effect
 from missie_impact.effects.groups import ScalesOf
 from missie_impact.effects.result import Effect
 from missie_impact.effects.rows import ClusterChoice, Request, Source, parts
@@ -30,6 +31,7 @@ def market_exit(
     controls: Sequence[str] | None = DEFAULT_CONTROLS,
     by: str | Sequence[str] | None = None,
     also_cluster: AlsoCluster = (),
+    frailty: Frailty | None = None,
     keep_fit: bool = False,
     options: FitOptions = DEFAULT_OPTIONS,
 ) -> Effect:
@@ -46,6 +48,8 @@ def market_exit(
         on the time scale of the rows) or "conditional" (within firm and year, see :func:`within_firm`)
     controls : see :func:`structural_transition`; "treated:x" (the treatment's own name) is how the effect differs by x,
         "treated:follow_up" effects by year since the mission, "treated:start" its fading per year
+    frailty : a random effect per firm or pair, ``Frailty("firm")``, for "cloglog" and "logit"; see
+        :func:`frailty_effect` for what it assumes and returns
     cluster, by, also_cluster, keep_fit : see :func:`structural_transition`
     options : :class:`ExitOptions`: baseline, duration classes, strata and ties of Cox, level of the intervals
 
@@ -74,6 +78,13 @@ def market_exit(
     source, _ = parts(risk)
     asked = Request(controls, by=by, cluster=(cluster, *also_cluster), correction=options.correction)
     outcome = OUTCOMES.get(source.question, source.roles.outcome)
+    if frailty is not None:
+        if model in ("cox", "conditional"):
+            raise SettingsError(f"frailty: expected model 'cloglog' or 'logit', found {model!r}.")
+        request = frailty_request(source, asked, chosen)
+        return frailty_effect(
+            risk, request, frailty, link_of(model), options, keep_fit=keep_fit, horizon=chosen.horizon
+        )
     if model == "conditional":
         if keep_fit:
             raise SettingsError("model='conditional' keeps no fit; leave keep_fit out.")

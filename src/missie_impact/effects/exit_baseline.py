@@ -44,6 +44,19 @@ def exit_request(risk: RiskSet, request: Request, options: ExitOptions, *, clock
     return replace(request, always=year if own else (FOLLOW_UP, *year), follow_up=FOLLOW_UP)
 
 
+def frailty_request(risk: RiskSet, request: Request, options: ExitOptions) -> Request:
+    """Return the request of a model with a random effect: the baseline as classes or among the controls."""
+    made, spline = exit_request(risk, request, options), spline_of(options.baseline)
+    clock = FOLLOW_UP if risk.design == "trials" else risk.roles.duration
+    if clock is None:
+        return made
+    if spline is not None:
+        return replace(made, controls=(*(made.controls or ()), f"{spline[0]}({clock}, {spline[1]})"))
+    if risk.design == "trials" or options.duration_classes is None:
+        return made
+    return replace(made, classes=(clock, options.duration_classes))
+
+
 def exit_rows(source: Source, request: Request, options: ExitOptions) -> tuple[Rows, FollowUp | None]:
     """Read rows with their baseline, and how they follow each other where survival can be standardised.
 
