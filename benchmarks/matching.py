@@ -1,8 +1,9 @@
 """Nearest-neighbour matching on the propensity score: ours against R's MatchIt and a Python peer, on the same rows.
 
 Each program fits its own logit and matches without replacement, one to one, the largest score first, without a
-caliper (MatchIt before 4.5.4 ignores them); each in a process of its own. Reported: the time from a table in memory to
-matched rows, the peak memory of the whole process, and how far the mean distance of the pairs is from ours. Run::
+caliper, in a process of its own. MatchIt before 4.5.4 ignores calipers, and does not always take the nearest free
+control either. Reported: the time from a table in memory to pairs, the peak memory of the whole process, and the mean
+distance of the pairs. Run::
 
     python benchmarks/matching.py                      # 10 thousand treated; 20 and 100 thousand, 1 million controls
     python benchmarks/matching.py --controls 100000    # one size

@@ -206,6 +206,8 @@ def test_support_shows_aggregates(lalonde):
     sums = support.figure.groupby(["group", "stage"])[["share", "n_units"]].sum()
     np.testing.assert_allclose(sums["share"], 1.0)
     assert sums.loc[("untreated", "after"), "n_units"] == 185
+    assert support.notes == ("8 treated units score outside the range of all untreated ones",)
+    assert (treated > others.max()).sum() + (treated < others.min()).sum() == 8
 
 
 def test_terms_of_the_language_of_controls(lalonde):

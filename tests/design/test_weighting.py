@@ -176,3 +176,12 @@ def test_what_cannot_be_balanced_is_named(make):
 def test_settings_out_of_range(lalonde, settings, words):
     with pytest.raises(SettingsError, match=words):
         weight(lalonde.risk, on=lalonde.on, **settings)
+
+
+def test_a_unit_that_carries_its_group_is_said(make):
+    x = [3.0] * 8 + [0.0] + [3.0] + [0.0] * 11
+    table = pd.DataFrame({"treated": [1] * 9 + [0] * 12, "x": x, "outcome": 0})
+    design = weight(make.risk_set(table), on=["x"])
+    # Saturated: odds of 8 for the one control at 3, 1/11 for each of the others.
+    np.testing.assert_allclose(sorted(design.weight)[:11], 1 / 11, rtol=1e-6)
+    assert design.notes == ("one untreated unit carries 89% of the weight of its group",)

@@ -111,7 +111,7 @@ def match(
         score=distance.score,
         support=support,
         flow=flow_of(units, weight, reason),
-        notes=(*units.notes, *distance.notes, *_own_firm_note(units, candidates)),
+        notes=(*units.notes, *distance.notes, *_own_firm_note(units, candidates), *(support.notes if support else ())),
         caliper=caliper_sd,
         ratio=ratio,
         replace=replace,

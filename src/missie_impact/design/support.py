@@ -35,6 +35,12 @@ class Support:
         """Treated units whose score is above or below every untreated unit's."""
         return int(self.ranges.loc[self.ranges["group"] == "treated", "n_outside"].sum())
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know of it."""
+        outside = self.n_treated_outside
+        return (f"{outside:,} treated units score outside the range of all untreated ones",) if outside else ()
+
     def _repr_html_(self) -> str:
         return html_table(self.ranges, title="Common support of the score")
 

@@ -17,6 +17,7 @@ from missie_impact.risksets.riskset import RiskSet
 
 Target = Literal["att", "ate", "ato"]
 Method = Literal["logit", "entropy"]
+HEAVY_SHARE = 0.1  # of a group's weight, carried by one unit
 
 
 def weight(risk: RiskSet, *, on: Sequence[str], estimand: Target = "att", method: Method = "logit") -> Design:
@@ -115,5 +116,15 @@ def _design(
         model=model,
         support=support,
         flow=flow_of(units, made, reason_of(lost, "treated without comparable controls", "not comparable")),
-        notes=(*units.notes, *notes),
+        notes=(*units.notes, *notes, *(support.notes if support else ()), *_heavy_note(units, made)),
     )
+
+
+def _heavy_note(units: Units, made: Floats) -> tuple[str, ...]:
+    """Say when few units carry a group."""
+    total, notes = made * units.own_weight(), []
+    for name, arm in (("treated", units.treated), ("untreated", ~units.treated)):
+        share = float(total[arm].max() / total[arm].sum())
+        if share > max(HEAVY_SHARE, 3.0 / np.count_nonzero(total[arm])):
+            notes.append(f"one {name} unit carries {share:.0%} of the weight of its group")
+    return tuple(notes)
