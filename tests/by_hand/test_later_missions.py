@@ -3,6 +3,7 @@
 import pandas as pd
 
 from missie_impact import CBS_2024, structural_transition, transition_risk_set
+from missie_impact.effects.dose import count_missions
 from missie_impact.risksets.later import with_later_missions
 
 HISTORY = """
@@ -48,3 +49,13 @@ def test_never_treated_controls_are_called_biased(panel_of):
             assert isinstance(share, pd.Series)
             assert share[0] == share[1] == 0.5  # nothing happens through missions here
     assert found["never"] > 1.3 * found["not_yet"]
+
+
+def test_missions_are_counted_in_t_and_up_to_t(panel_of):
+    missions = "ann FR 2012-03-01\nann DE 2012-09-01\nann BE 2006-05-01\nben FR 2012-05-01\ncas FR 2010-05-01"
+    history = "ann FR 2011: x\nben FR 2011: x\ncas FR 2011: x\ndan FR 2011: x"
+    panel = panel_of(history, missions=missions)
+    risk = transition_risk_set(panel)
+    for counted, expected in (("in_t", 2), ("up_to_t", 3)):
+        table = count_missions(risk, panel, counted).collect().query("year == 2012").set_index("firm")
+        assert table["missions"].to_dict() == {"ann": expected, "ben": 1, "dan": 0}  # cas: a recent mission

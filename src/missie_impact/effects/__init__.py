@@ -6,6 +6,7 @@ from missie_impact.effects.compare import GroupTest, compare_groups
 from missie_impact.effects.counterfactual import CounterfactualOptions, counterfactual_indicator
 from missie_impact.effects.counterfactual_result import CounterfactualIndicator
 from missie_impact.effects.curves import Curve
+from missie_impact.effects.dose import DoseEffect, dose_effect
 from missie_impact.effects.doubly_robust import CrossFit
 from missie_impact.effects.entrants import EntrantSurvival, entrant_survival
 from missie_impact.effects.entry import market_entry
@@ -33,6 +34,7 @@ __all__ = [
     "CrossFit",
     "Curve",
     "CurveOptions",
+    "DoseEffect",
     "Effect",
     "EffectPrice",
     "EntrantSurvival",
@@ -52,6 +54,7 @@ __all__ = [
     "compare_groups",
     "counterfactual_indicator",
     "cumulative_incidence",
+    "dose_effect",
     "effect_price",
     "entrant_survival",
     "event_study",
