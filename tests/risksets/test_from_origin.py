@@ -31,7 +31,7 @@ def test_spells_reach_back_to_their_origin(panel):
 
 
 def test_frailty_on_registers_needs_the_origin(panel):
-    settings = {"cluster": "firm", "controls": ["log_pair_exports"], "frailty": Frailty("pair", points=7)}
+    settings = {"cluster": "firm", "controls": ["log_pair_exports"], "frailty": Frailty("pair", points=15)}
     with pytest.raises(SettingsError, match="began before the data"):
         market_exit(exit_risk_set(panel, "spells"), **settings)
     made = market_exit(exit_risk_set(panel, "spells", before_entry=True), **settings)
