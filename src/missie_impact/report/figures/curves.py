@@ -9,7 +9,17 @@ import pandas as pd
 
 from missie_impact.effects.curves import Curve
 from missie_impact.effects.result import is_ratio
-from missie_impact.report.figures.look import DASHES, FAINT, MARKS, Look, finish, new_axes, number_axis, write
+from missie_impact.report.figures.look import (
+    DASHES,
+    FAINT,
+    MARKS,
+    Look,
+    finish,
+    new_axes,
+    number_axis,
+    ratio_axis,
+    write,
+)
 from missie_impact.report.figures.plot import draw
 
 if TYPE_CHECKING:
@@ -37,11 +47,14 @@ def draw_curve(curve: Curve, ax: Axes | None, look: Look) -> Axes:
     if curve.kind == "event_time":
         ax.axhline(1.0 if ratio else 0.0, color=FAINT, linewidth=0.8, linestyle=":")
     if ratio:
-        ax.set_yscale("log")
+        ratio_axis(
+            ax.yaxis, curve.table[["conf_low", "conf_high", "band_low", "band_high"]].to_numpy(dtype=float), look
+        )
     elif curve.kind in ("survival", "cumulative_incidence"):
         ax.set_ylim(0, 1 if curve.kind == "survival" else None)
     number_axis(ax.xaxis, look)
-    number_axis(ax.yaxis, look, percent=curve.kind in ("survival", "cumulative_incidence"))
+    if not ratio:
+        number_axis(ax.yaxis, look, percent=curve.kind in ("survival", "cumulative_incidence"))
     ax.set_ylabel(look.word(curve.scale), fontsize=9)
     since = "years since the mission" if curve.kind == "event_time" else "years"
     ax.set_xlabel(look.word(since), fontsize=9)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from missie_impact.effects.result import Effect, is_level, is_ratio
 from missie_impact.errors import SettingsError
-from missie_impact.report.figures.look import FAINT, Look, finish, new_axes, number_axis, write
+from missie_impact.report.figures.look import FAINT, Look, finish, new_axes, number_axis, ratio_axis, write
 from missie_impact.report.figures.plot import draw
 
 if TYPE_CHECKING:
@@ -37,15 +37,14 @@ def draw_intervals(ax: Axes, table: pd.DataFrame, look: Look, scale: str) -> Non
     place = np.arange(len(table))[::-1]
     estimate, low, high = (table[c].to_numpy(dtype=float) for c in ("estimate", "conf_low", "conf_high"))
     known = np.isfinite(estimate)
-    if is_ratio(scale):
-        ax.set_xscale("log")
     if not is_level(scale):
         ax.axvline(1.0 if is_ratio(scale) else 0.0, color=FAINT, linewidth=0.8, linestyle=":")
     ax.hlines(place[known], low[known], high[known], color=look.colour(0), linewidth=1.6)
     ax.plot(estimate[known], place[known], "s", color=look.colour(0), markersize=6)
-    number_axis(ax.xaxis, look)
     if is_ratio(scale):
-        _ratio_ticks(ax, np.concatenate([low[known], high[known]]), look)
+        ratio_axis(ax.xaxis, np.concatenate([low[known], high[known]]), look)
+    else:
+        number_axis(ax.xaxis, look)
     ax.set_ylim(-0.7, len(table) - 0.3)
     for y, row in zip(place.tolist(), table.to_dict("records"), strict=True):
         text = _words(row, look) if np.isfinite(row["estimate"]) else row["reason"]
@@ -64,18 +63,3 @@ def _group(group: str, look: Look) -> str:
         return look.word(group)
     level, bracket, scheme = level.partition(" (")
     return f"{look.word(level)}{f' ({look.word(name)})' if not bracket else f' ({scheme}'}"
-
-
-def _ratio_ticks(ax: Axes, ends: np.ndarray, look: Look) -> None:
-    """Round numbers on a logarithmic axis, since matplotlib marks powers of ten alone."""
-    from matplotlib.ticker import FixedLocator, NullFormatter
-
-    steps = np.array([0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 20, 50, 100])
-    finite = ends[np.isfinite(ends) & (ends > 0)]
-    if not len(finite):
-        return
-    low, high = min(finite.min(), 0.9), max(finite.max(), 1.1)
-    ax.set_xlim(low / 1.08, high * 1.08)
-    ax.xaxis.set_major_locator(FixedLocator(steps[(steps >= low / 1.08) & (steps <= high * 1.08)].tolist()))
-    ax.xaxis.set_minor_formatter(NullFormatter())
-    number_axis(ax.xaxis, look)

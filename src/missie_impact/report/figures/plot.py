@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # Each module draws the results of one room, and registers its functions when it is imported.
-MODULES = ("flows", "effects", "curves", "balance")
+MODULES = ("flows", "effects", "curves", "balance", "panel", "multiverse", "indicator")
 
 
 def plot(
