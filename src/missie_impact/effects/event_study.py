@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from missie_impact.errors import SettingsError
 from missie_impact.numerics.cells import Floats
 from missie_impact.numerics.pretrends import JointTest, joint_test, slope_for_any_power, slope_for_joint_power
+
+Positions = NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,12 +39,12 @@ class EventStudy:
     simulated: bool = False
 
     @property
-    def before(self) -> Floats:
+    def before(self) -> Positions:
         """Positions of the estimates before the base period."""
         return np.flatnonzero(self.times < self.base)
 
     @property
-    def after(self) -> Floats:
+    def after(self) -> Positions:
         """Positions of the estimates after the base period."""
         return np.flatnonzero(self.times > self.base)
 

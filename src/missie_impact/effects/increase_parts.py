@@ -1,0 +1,173 @@
+"""The measures of an increase: each its value and what every row adds to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from missie_impact.effects.rows import Mask, Rows
+from missie_impact.errors import ConvergenceError, NoEventError, NoParticipantError, SettingsError
+from missie_impact.numerics.cells import Floats
+from missie_impact.numerics.imputed import Imputed, impute
+from missie_impact.numerics.poisson import fit_poisson
+
+NAMES = (
+    "att_eur", "mean_eur_with", "mean_eur_without", "mean_ratio",
+    "att_eur_winsorised", "mean_ratio_winsorised",
+    "grower_share_difference", "grower_share_with", "grower_share_without",
+    "export_share_difference", "export_share_with", "export_share_without",
+    "mean_ratio_of_exporters", "mean_ratio_yearly",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """Yearly exports of n rows in EUR.
+
+    Attributes
+    ----------
+    before, after : (n, years)
+    threshold : of the winsorised mean after t
+    cells : (n,) market and trial year
+    firm : (n,) number of the firm, or None
+    """
+
+    before: Floats
+    after: Floats
+    threshold: float
+    cells: NDArray[np.intp]
+    firm: NDArray[np.intp] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Values of scales, ratios as themselves; influence (n, s), of ratios on the logarithm; what a reader must know."""
+
+    value: Floats
+    influence: Floats
+    notes: tuple[str, ...]
+
+
+def measure(rows: Rows, group: Mask, weight: Floats, amounts: Amounts) -> Measured:
+    """All measures of one group."""
+    level = amounts.after.mean(axis=1)
+    starters = group & (amounts.before[:, -1] == 0)
+    notes: list[str] = []
+    parts = [
+        _amount(rows, group, weight, level, notes),
+        _amount(rows, group, weight, np.minimum(level, amounts.threshold), [])[[0, 3]],
+        _shares(rows, group, weight, rows.y, notes, "growers"),
+        _shares(rows, starters, weight, (level > 0).astype(np.float64), notes, "extensive margin"),
+        _ratio_only(rows, group & (level > 0), weight, level, notes),
+        _row(_yearly(rows, group, weight, amounts, notes)),
+    ]
+    notes += _tails(rows, group, weight, level, amounts.firm)
+    stacked = np.concatenate(parts)
+    return Measured(stacked[:, 0], stacked[:, 1:].T, tuple(dict.fromkeys(notes)))
+
+
+def yearly_only(rows: Rows, group: Mask, weight: Floats, amounts: Amounts) -> Measured:
+    """The ratio from yearly levels with fixed effects alone; errors of the fit pass through."""
+    notes: list[str] = []
+    value, influence = _fixed_effects(rows, group, weight, amounts, notes)
+    return Measured(np.array([value]), influence[:, None], tuple(notes))
+
+
+def _row(found: tuple[float, Floats]) -> Floats:
+    return np.concatenate([[found[0]], found[1]])[None, :]
+
+
+def _amount(rows: Rows, group: Mask, weight: Floats, y: Floats, notes: list[str]) -> Floats:
+    """att, with, without, ratio; one line each: the value, then the influence of every row."""
+    found = impute(y, rows.treated, rows.variables, weight, group, "poisson")
+    if found.dropped:
+        notes.append(
+            f"{found.dropped} treated pairs at a level of a control where nobody is untreated are not averaged over: "
+            "the effect on the treated with comparable pairs"
+        )
+    one, zero = found.influence_observed, found.influence_predicted
+    if found.observed <= 0 or found.predicted <= 0:
+        ratio = _nothing(rows.n, 1)[0]
+    else:
+        ratio = np.concatenate([[found.observed / found.predicted], one / found.observed - zero / found.predicted])
+    return np.vstack([_difference(found), ratio])
+
+
+def _difference(found: Imputed) -> Floats:
+    one, zero = found.influence_observed, found.influence_predicted
+    return np.vstack([
+        np.concatenate([[found.observed - found.predicted], one - zero]),
+        np.concatenate([[found.observed], one]),
+        np.concatenate([[found.predicted], zero]),
+    ])  # fmt: skip
+
+
+def _shares(rows: Rows, group: Mask, weight: Floats, y: Floats, notes: list[str], what: str) -> Floats:
+    def make() -> Floats:
+        return _difference(impute(y, rows.treated, rows.variables, weight, group, "logit"))
+
+    return _tried(make, rows.n, 3, notes, what)
+
+
+def _ratio_only(rows: Rows, group: Mask, weight: Floats, level: Floats, notes: list[str]) -> Floats:
+    notes.append("mean_ratio_of_exporters compares pairs that export after t: a comparison, not an effect")
+    return _tried(lambda: _amount(rows, group, weight, level, [])[[3]], rows.n, 1, notes, "intensive margin")
+
+
+def _yearly(rows: Rows, group: Mask, weight: Floats, amounts: Amounts, notes: list[str]) -> tuple[float, Floats]:
+    line = _tried(lambda: _row(_fixed_effects(rows, group, weight, amounts, notes)), rows.n, 1, notes, "yearly Poisson")
+    return float(line[0, 0]), line[0, 1:]
+
+
+def _fixed_effects(rows: Rows, group: Mask, weight: Floats, amounts: Amounts, notes: list[str]) -> tuple[float, Floats]:
+    """Ratio by Poisson on yearly levels; effects of pair and trial, and of market, trial year and year."""
+    based = group & (weight > 0) & (amounts.before > 0).any(axis=1)
+    k = np.flatnonzero(based)
+    if not rows.treated[k].any() or rows.treated[k].all():
+        raise NoParticipantError("no treated rows" if not rows.treated[k].any() else "no untreated rows")
+    y = np.hstack([amounts.before[k], amounts.after[k]])
+    years = y.shape[1]
+    late = np.arange(years) >= amounts.before.shape[1]
+    unit = np.repeat(np.arange(len(k)), years)
+    cell = (amounts.cells[k][:, None] * years + np.arange(years)).reshape(-1)
+    x = (rows.treated[k][:, None] & late).astype(np.float64).reshape(-1, 1)
+    fit = fit_poisson(y.reshape(-1), x, [unit, cell], probability=np.repeat(weight[k], years))
+    if not len(fit.coef):
+        raise NoParticipantError("no treated rows that vary within the effects")
+    gone = int((group & (weight > 0)).sum()) - len(k)
+    notes.append(
+        f"mean_ratio_yearly: {gone} pairs without exports before t belong to the extensive margin; "
+        f"{fit.rows.all_zero} all-zero and {fit.rows.separated} separated pair-years left out"
+    )
+    added = fit.bread[0, 0] * fit.within[:, 0] * fit.score
+    influence = np.bincount(k[unit[fit.rows.kept]], added, minlength=rows.n)
+    return float(np.exp(fit.coef[0])), influence
+
+
+def _tried(make: Callable[[], Floats], n: int, size: int, notes: list[str], what: str) -> Floats:
+    """The measure, or NaN with its reason among the notes."""
+    try:
+        return make()
+    except (NoParticipantError, NoEventError, ConvergenceError, SettingsError) as error:
+        notes.append(f"{what}: no estimate, {str(error).split('.')[0]}")
+        return _nothing(n, size)
+
+
+def _nothing(n: int, size: int) -> Floats:
+    return np.full((size, n + 1), np.nan)
+
+
+def _tails(rows: Rows, group: Mask, weight: Floats, level: Floats, firm: NDArray[np.intp] | None) -> list[str]:
+    """Shares of the largest firms in the exports of the treated, which an amount is never shown without."""
+    chosen = group & rows.treated & (weight > 0)
+    if firm is None or not chosen.any() or not level[chosen].any():
+        return ["amounts in EUR: indicative, heavy tail"]
+    totals = np.sort(np.bincount(firm[chosen], (weight * level)[chosen]))[::-1]
+    share = [totals[:top].sum() / totals.sum() for top in (1, 5, 10)]
+    return [
+        "amounts in EUR: indicative, heavy tail; share of the largest 1, 5 and 10 firms in the exports of the treated "
+        f"after t: {share[0]:.0%}, {share[1]:.0%}, {share[2]:.0%}"
+    ]

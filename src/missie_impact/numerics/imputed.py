@@ -1,0 +1,190 @@
+"""What the treated would have had, predicted by a model of the untreated alone; errors from stacked equations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from missie_impact.errors import ConvergenceError, NoEventError, NoParticipantError
+from missie_impact.numerics.binomial import fit_binomial
+from missie_impact.numerics.cells import Column, Design, Factor, Floats
+from missie_impact.numerics.design import aliased, build_design
+
+Mask = NDArray[np.bool_]
+Family = Literal["poisson", "logit"]
+
+STEPS = 100
+CLOSE = 1e-8  # step of the linear predictor, weighted by the mean; the next one is its square
+FLAT = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Imputed:
+    """Means of the treated as observed and as predicted without treatment.
+
+    Attributes
+    ----------
+    observed, predicted : weighted means over the treated who have comparable untreated rows
+    influence_observed, influence_predicted : (n,) what each row adds to them
+    n_treated : treated rows averaged over
+    dropped : treated rows at a level of a control where nobody is untreated
+    """
+
+    observed: float
+    predicted: float
+    influence_observed: Floats
+    influence_predicted: Floats
+    n_treated: int
+    dropped: int
+
+
+def impute(
+    y: Floats,
+    treated: Mask,
+    variables: Sequence[Factor | Column],
+    weight: Floats,
+    rows: Mask,
+    family: Family,
+) -> Imputed:
+    """Compare the treated with a prediction from the untreated.
+
+    Parameters
+    ----------
+    y : (n,) outcome: at least zero ("poisson"), or 0 and 1 ("logit")
+    variables : (n,) controls
+    weight : (n,); rows : (n,) rows that take part
+
+    Raises
+    ------
+    NoParticipantError, NoEventError
+        If nobody is treated or untreated among the rows, or no untreated row has an outcome above zero.
+    """
+    use = rows & (weight > 0)
+    supported = _supported(treated, variables, use)
+    mean = np.flatnonzero(use & treated & supported)
+    others = np.flatnonzero(use & ~treated)
+    if not len(mean) or not len(others):
+        raise NoParticipantError("no treated rows" if not len(mean) else "no untreated rows")
+    certain = _certain(y, treated, variables, use, family)
+    fitted = others[np.isnan(certain[others])]
+    if not len(fitted) or not y[fitted].any():
+        raise NoEventError("no events among the untreated")
+    open_rows = np.flatnonzero(use & (treated & supported | ~treated) & np.isnan(certain))
+    kept = [v for v in variables if _varies(v, fitted)]
+    design = build_design(
+        [_compact(v, open_rows) for v in kept if isinstance(v, Factor)],
+        [Column(v.name, v.values[open_rows]) for v in kept if isinstance(v, Column)],
+        n_rows=len(open_rows),
+    )
+    inside = np.isin(open_rows, fitted)
+    of_others = _part(design, inside)
+    drop = aliased(of_others, weight[fitted])
+    of_others = of_others.without(drop) if drop else of_others
+    coef, bread, residual = _fit(y[fitted], of_others, weight[fitted], family)
+    prediction = np.nan_to_num(certain[mean])
+    open_treated = ~inside
+    place = np.searchsorted(mean, open_rows[open_treated])
+    of_treated = _part(design, open_treated)
+    of_treated = of_treated.without(drop) if drop else of_treated
+    eta = of_treated.predict(coef)
+    value = np.exp(eta) if family == "poisson" else special.expit(eta)
+    prediction[place] = value
+    share = weight[mean] / weight[mean].sum()
+    slope = value if family == "poisson" else value * (1 - value)
+    gradient = of_treated.sums(share[place] * slope)
+    observed, predicted = float(share @ y[mean]), float(share @ prediction)
+    one, zero = np.zeros(len(y)), np.zeros(len(y))
+    one[mean] = share * (y[mean] - observed)
+    zero[mean] = share * (prediction - predicted)
+    zero[fitted] = residual * of_others.predict(bread @ gradient)
+    return Imputed(observed, predicted, one, zero, len(mean), int((use & treated & ~supported).sum()))
+
+
+def _part(design: Design, rows: Mask) -> Design:
+    """Some rows with the very same columns, so that the treated are predicted from the coefficients of the others."""
+    return replace(design, cell=design.cell[rows], continuous=np.ascontiguousarray(design.continuous[:, rows]))
+
+
+def _fit(y: Floats, design: Design, weight: Floats, family: Family) -> tuple[Floats, Floats, Floats]:
+    """Coefficients, inverse information, and residual times weight of each row."""
+    if family == "logit":
+        fit = fit_binomial(y, design, link="logit", probability=weight)
+        return fit.coef, fit.bread, weight * (y - special.expit(design.predict(fit.coef)))
+    eta = np.log((y + weight @ y / weight.sum()) / 2)
+    coef, value = np.zeros(design.n_columns), -np.inf
+    for step in range(STEPS):
+        mean = np.exp(eta)
+        inverse = _inverse(design.crossproduct(weight * mean))
+        if step:
+            new = coef + inverse @ design.sums(weight * (y - mean))
+        else:
+            new = inverse @ design.sums(weight * (mean * eta + y - mean))
+        moved = design.predict(new)
+        tried = float(weight @ (y * moved - np.exp(np.minimum(moved, 600.0))))
+        half = 0
+        while step and tried < value - 1e-9 * abs(value) and half < 40:
+            new = (coef + new) / 2
+            moved = design.predict(new)
+            tried = float(weight @ (y * moved - np.exp(np.minimum(moved, 600.0))))
+            half += 1
+        change = float(np.sqrt((weight * mean) @ (moved - eta) ** 2 / (weight @ mean)))
+        coef, eta, value = new, moved, tried
+        if change < CLOSE:
+            mean = np.exp(eta)
+            return coef, _inverse(design.crossproduct(weight * mean)), weight * (y - mean)
+    raise ConvergenceError(f"Poisson: no optimum within {STEPS} steps; look for controls that separate zeros.")
+
+
+def _inverse(information: Floats) -> Floats:
+    """Inverse that leaves out directions without information: combinations of controls that separate zeros."""
+    scale = np.sqrt(np.maximum(np.diag(information), 1e-300))
+    values, vectors = np.linalg.eigh(information / np.outer(scale, scale))
+    kept = values > FLAT * values[-1]
+    inverse: Floats = (vectors[:, kept] / values[kept]) @ vectors[:, kept].T / np.outer(scale, scale)
+    return inverse
+
+
+def _supported(treated: Mask, variables: Sequence[Factor | Column], use: Mask) -> Mask:
+    """Rows whose level of every factor has untreated rows."""
+    found = np.ones(len(treated), dtype=bool)
+    for variable in variables:
+        if isinstance(variable, Factor):
+            there = np.bincount(variable.codes[use & ~treated], minlength=len(variable.levels)) > 0
+            found &= there[variable.codes]
+    return found
+
+
+def _certain(y: Floats, treated: Mask, variables: Sequence[Factor | Column], use: Mask, family: Family) -> Floats:
+    """Outcome (n,) of rows at a level where the untreated all have none, or all have it; NaN elsewhere."""
+    value = np.full(len(y), np.nan)
+    changed = True
+    while changed:
+        changed = False
+        for variable in variables:
+            if not isinstance(variable, Factor):
+                continue
+            open_rows = use & ~treated & np.isnan(value)
+            size = len(variable.levels)
+            count = np.bincount(variable.codes[open_rows], minlength=size)
+            total = np.bincount(variable.codes[open_rows], y[open_rows], minlength=size)
+            for level in np.flatnonzero((count > 0) & ((total == 0) | ((family == "logit") & (total == count)))):
+                here = (variable.codes == level) & np.isnan(value)
+                value[here] = float(total[level] > 0)
+                changed = True
+    return value
+
+
+def _varies(variable: Factor | Column, rows: NDArray[np.intp]) -> bool:
+    values = variable.codes[rows] if isinstance(variable, Factor) else variable.values[rows]
+    return bool((values != values[0]).any())
+
+
+def _compact(factor: Factor, rows: NDArray[np.intp]) -> Factor:
+    """The factor on some rows, with the levels found there."""
+    found, codes = np.unique(factor.codes[rows], return_inverse=True)
+    return Factor(factor.name, codes.reshape(-1).astype(np.intp), tuple(factor.levels[j] for j in found))
