@@ -28,7 +28,7 @@ def panel() -> mi.Panel:
 
 def test_transitions_counted_by_hand(panel: mi.Panel) -> None:
     # Whole windows are seen from 2013. a: structural 2013-2018, six moves to structural. b: incidental in 2013 and
-    # 2016, without exports a year later. c: active 2012-2015, so incidental in 2013 (two years) and structural in 2014 and
+    # 2016, without exports a year later. c: active 2012-2015, incidental in 2013 (two years), structural in 2014 and
     # 2015; it ceases in 2016.
     found = status_transitions(panel).table.set_index(["from_status", "to_status"])["n"].to_dict()
     assert found == {

@@ -42,7 +42,7 @@ def draw_intervals(ax: Axes, table: pd.DataFrame, look: Look, scale: str) -> Non
     ax.hlines(place[known], low[known], high[known], color=look.colour(0), linewidth=1.6)
     ax.plot(estimate[known], place[known], "s", color=look.colour(0), markersize=6)
     if is_ratio(scale):
-        ratio_axis(ax.xaxis, np.concatenate([low[known], high[known]]), look)
+        ratio_axis(ax, "x", np.concatenate([low[known], high[known]]), look)
     else:
         number_axis(ax.xaxis, look)
     ax.set_ylim(-0.7, len(table) - 0.3)

@@ -125,17 +125,19 @@ def number_axis(axis: Axis, look: Look, *, percent: bool = False) -> None:
     axis.set_major_formatter(FuncFormatter(text))
 
 
-def ratio_axis(axis: Axis, values: Floats, look: Look) -> None:
+def ratio_axis(ax: Axes, which: Literal["x", "y"], values: Floats, look: Look) -> None:
     """Make an axis logarithmic with round numbers around values; matplotlib would mark powers of ten alone."""
     from matplotlib.ticker import FixedLocator, NullFormatter
 
     finite = values[np.isfinite(values) & (values > 0)]
     low, high = (min(finite.min(), 0.9), max(finite.max(), 1.1)) if len(finite) else (0.5, 2.0)
     steps = np.array([0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 20, 50, 100])
-    if axis.axis_name == "x":
-        axis.axes.set(xscale="log", xlim=(low / 1.08, high * 1.08))
+    ends = (low / 1.08, high * 1.08)
+    if which == "x":
+        ax.set(xscale="log", xlim=ends)
     else:
-        axis.axes.set(yscale="log", ylim=(low / 1.08, high * 1.08))
-    axis.set_major_locator(FixedLocator(steps[(steps >= low / 1.08) & (steps <= high * 1.08)].tolist()))
+        ax.set(yscale="log", ylim=ends)
+    axis = ax.xaxis if which == "x" else ax.yaxis
+    axis.set_major_locator(FixedLocator(steps[(steps >= ends[0]) & (steps <= ends[1])].tolist()))
     axis.set_minor_formatter(NullFormatter())
     number_axis(axis, look)

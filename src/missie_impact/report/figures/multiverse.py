@@ -33,7 +33,7 @@ def draw_multiverse(multiverse: Multiverse, ax: Axes | None, look: Look) -> Axes
     ax.plot(place, estimate, "o", color=look.colour(0), markerfacecolor="white", markersize=5)
     ax.plot(place[headline], estimate[headline], "D", color=look.colour(3), markersize=7, label=look.word("headline"))
     if ratio:
-        ratio_axis(ax.yaxis, np.concatenate([low, high]), look)
+        ratio_axis(ax, "y", np.concatenate([low, high]), look)
     else:
         number_axis(ax.yaxis, look)
     ax.set_xticks([])
