@@ -47,9 +47,8 @@ def draw_curve(curve: Curve, ax: Axes | None, look: Look) -> Axes:
     if curve.kind == "event_time":
         ax.axhline(1.0 if ratio else 0.0, color=FAINT, linewidth=0.8, linestyle=":")
     if ratio:
-        ratio_axis(
-            ax.yaxis, curve.table[["conf_low", "conf_high", "band_low", "band_high"]].to_numpy(dtype=float), look
-        )
+        ends = curve.table[["conf_low", "conf_high", "band_low", "band_high"]].to_numpy(dtype=float)
+        ratio_axis(ax, "y", ends, look)
     elif curve.kind in ("survival", "cumulative_incidence"):
         ax.set_ylim(0, 1 if curve.kind == "survival" else None)
     number_axis(ax.xaxis, look)
