@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from missie_impact.definitions import CBS_2024
+from missie_impact.effects import Effect
 from missie_impact.errors import NoParticipantError, SchemaError, SettingsError, YearRangeError
-from missie_impact.indicator import BudgetIndicator, IndicatorRow, budget_indicator
+from missie_impact.indicator import BudgetIndicator, IndicatorRow, TailRow, budget_indicator
 
 COHORT = (2020,)
 
@@ -255,7 +256,9 @@ def test_top_shares_are_of_firms_not_of_pairs(make_panel):
 
 def test_the_type_cannot_be_mistaken_for_an_effect(make_panel):
     indicator = budget_indicator(make_panel("alfa DE 2020: 0 30 30 30", "alfa DE 2020"), COHORT)
-    names = {f.name for f in dataclasses.fields(IndicatorRow)} | {f.name for f in dataclasses.fields(BudgetIndicator)}
+    types = (IndicatorRow, BudgetIndicator, TailRow)
+    names = {f.name for kind in types for f in dataclasses.fields(kind)}
+    assert not isinstance(indicator, Effect)
     assert not [n for n in names if "p_value" in n or "conf" in n or "std_error" in n]
     assert not hasattr(indicator, "tidy")
     assert "not an effect" in repr(indicator)

@@ -90,7 +90,8 @@ def matched_pairs(
     )
     place = risk.collect(["place"])["place"].to_numpy()
     risk.engine.close()
-    assert design.pairs is not None
+    if design.pairs is None:
+        raise NoParticipantError("counterfactual indicator: no supported pair was matched.")
     mine, theirs = place[design.pairs].T
     treated = add_increase(rows.iloc[np.unique(mine)], definitions)
     controls = _replicates(rows, mine, theirs, ratio, definitions)
