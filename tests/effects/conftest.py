@@ -20,6 +20,27 @@ def load(case):
     return pd.read_csv(DATA / case / "data.csv", keep_default_na=case != "trase_sugar_exporters"), reference
 
 
+def load_reference(case):
+    """R's numbers of a case that shares its data with another."""
+    return json.loads((DATA / case / "reference.json").read_text(encoding="utf-8"))
+
+
+def aged(table, event, interest=1):
+    """Gammopathy patients on age in months, given 60 years: entered late, progression 1, death 2, or ``any``."""
+    progressed = table["pstat"] == 1
+    entry = 12 * table["age"]
+    rows = table.assign(
+        entry=entry.clip(lower=720),
+        exit=entry + np.where(progressed, table["ptime"], table["futime"]),
+        cause=np.where(progressed, 1, 2 * table["death"]),
+        male=(table["sex"] == "M").astype(int),
+    )
+    rows = rows[rows["exit"] > 720].assign(y=lambda d: d["cause"] > 0 if event == "any" else d["cause"] == interest)
+    roles = {} if event == "any" else {"cause": "cause"}
+    return risk_set(rows.astype({"y": int}), outcome="y", treatment="male", firm="id", duration="exit", start="entry",
+                    **roles)  # fmt: skip
+
+
 def repeated(counts, columns):
     """One row per unit from rows of (values..., count)."""
     *values, count = zip(*counts, strict=True)
@@ -59,7 +80,14 @@ def firms(seed=1, n=600):
 def make():
     """Helpers of this folder; a fixture because test modules cannot import each other."""
     return SimpleNamespace(
-        load=load, repeated=repeated, two_by_two=two_by_two, risk_set=risk_set, exit_trials=exit_trials, firms=firms
+        load=load,
+        load_reference=load_reference,
+        aged=aged,
+        repeated=repeated,
+        two_by_two=two_by_two,
+        risk_set=risk_set,
+        exit_trials=exit_trials,
+        firms=firms,
     )
 
 

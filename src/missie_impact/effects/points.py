@@ -26,7 +26,8 @@ from missie_impact.numerics.incidence import ExitRows, Incidence, cumulative_inc
 Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
 
-MOST_POINTS = 250
+MOST_POINTS = 1_000
+BAND_POINTS = 250
 MOST_PERIODS = 60
 
 
@@ -39,7 +40,7 @@ class CurveOptions:
     conf_level : of intervals and bands
     interval : "log-log" (stays within 0 and 1), "log" or "plain", as R's ``survfit(conf.type=)``
     times : points of the curve; None takes the beginning and every time at which rows end where there are at most 60,
-        else every time with an event, or 250 of them evenly
+        else every time with an event, or 1,000 of them evenly
     bands : whether to compute bands that hold at all times at once
     draws, seed : of the simulation behind the bands
     """
@@ -160,8 +161,10 @@ def points(
     table["conf_low"], table["conf_high"] = low, high
     if options.bands:
         usable = np.isfinite(shown) & ~edge
+        looked_at = np.flatnonzero(usable)  # neighbouring times of many say the same
+        looked_at = looked_at[:: max(1, -(-len(looked_at) // BAND_POINTS))]
         critical = critical_value(
-            covariance[np.ix_(usable, usable)], options.conf_level, draws=options.draws, seed=options.seed
+            covariance[np.ix_(looked_at, looked_at)], options.conf_level, draws=options.draws, seed=options.seed
         )
         band = interval_of(value, np.where(usable, shown, np.nan), critical, options.interval)
         table["band_low"], table["band_high"] = band

@@ -152,6 +152,8 @@ def _mass(values: Floats, weight: Floats, at: Floats, side: Literal["left", "rig
 
 
 def _mass_at(values: Floats, weight: Floats, at: Floats) -> Floats:
+    if not len(at):
+        return np.zeros(0)
     place = np.searchsorted(at, values)
     inside = (place < len(at)) & (at[np.minimum(place, len(at) - 1)] == values)
     return np.bincount(place[inside], weight[inside], len(at)).astype(np.float64, copy=False)

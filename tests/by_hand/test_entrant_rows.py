@@ -1,0 +1,104 @@
+"""Years after entry, written out: spells that begin in t+1 or t+2 in a market that is host in t. Data 2004-2016."""
+
+import numpy as np
+import pytest
+
+from missie_impact import CBS_2024
+from missie_impact.effects import entrant_survival
+from missie_impact.effects.entrants import always_entrant_bounds, stratify
+from missie_impact.errors import NoParticipantError
+from missie_impact.risksets import RiskSet, entrant_risk_set
+
+MISSION = "ann FR 2010-05-01"
+
+# history of ann in France, and her years since entry: (duration, outcome, cause)
+CASES = {
+    "leaves after one year": ("ann FR 2011: x", [(1, 1, "exit")]),
+    "leaves after three years": ("ann FR 2012: x x x", [(1, 0, "none"), (2, 0, "none"), (3, 1, "exit")]),
+    "a gap of one year is no exit": ("ann FR 2011: x . x", [(1, 0, "none"), (2, 0, "none"), (3, 1, "exit")]),
+    "five years and more": ("ann FR 2011: x x x x x x", [(k, 0, "none") for k in range(1, 6)]),
+    "began in the mission year": ("ann FR 2010: x x", []),
+    "too late": ("ann FR 2013: x", []),
+    "traded in t-1": ("ann FR 2009: x . . x", []),
+    "elsewhere": ("ann DE 2011: x", []),
+}
+
+
+@pytest.fixture(scope="module")
+def panel(panel_of_cases):
+    with panel_of_cases({name: {"history": h, "missions": MISSION} for name, (h, _) in CASES.items()}) as made:
+        yield made
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_years_after_entry(panel, rows_of_case, case):
+    found = entrant_risk_set(panel).collect()
+    found = found[found["market"] == "FR"]
+    cases = {name: {"history": h, "missions": MISSION} for name, (h, _) in CASES.items()}
+    rows = rows_of_case(found, cases, case, "year treated duration outcome cause")
+    assert rows == [(2010, 1, *row) for row in CASES[case][1]]
+
+
+def test_open_spells_stop_before_the_year_that_is_not_decided(panel_of, rows):
+    # Mission in 2012; the spell of 2013 still runs in 2016, its fourth year, whose end the data do not show.
+    panel = panel_of("ann FR 2013: x x x x\nbob FR 2013: x x", missions="ann FR 2012-05-01", life="bob 1990-2014")
+    found = entrant_risk_set(panel).collect()
+    columns = "treated start duration outcome cause"
+    assert rows(found, columns, "ann") == [(1, k, k + 1, 0, "none") for k in range(3)]
+    # bob ceases after 2014: his spell ends with the firm
+    assert rows(found, columns, "bob") == [(0, 0, 1, 0, "none"), (0, 1, 2, 1, "death")]
+
+
+def test_affiliates(panel_of, rows):
+    panel = panel_of("ann JP 2016: x", missions=MISSION, affiliates="ann FR 2011 2012\nbob FR 2012 2016")
+    found = entrant_risk_set(panel, outcome="fdi").collect()
+    assert rows(found, "duration outcome", "ann") == [(1, 0), (2, 1)]
+    assert rows(found, "duration outcome", "bob") == [(1, 0), (2, 0), (3, 0), (4, 0)]
+
+
+def test_strata_by_hand(panel_of):
+    import pandas as pd
+
+    # group A: one treated, two others; group B: one treated and nobody else; group C: one other
+    table = pd.DataFrame({"firm": [1, 2, 3, 4, 5], "treated": [1, 0, 0, 1, 0], "outcome": [1, 0, 1, 0, 1],
+                          "group": list("AAABC"), "t": 1})  # fmt: skip
+    risk = RiskSet.from_frame(table, outcome="outcome", treatment="treated", firm="firm", duration="t")
+    made = stratify(risk, ["group"])
+    assert made.weight.tolist() == [1.0, 0.5, 0.5, 0.0, 0.0]
+    assert (made.n_treated, made.n_kept) == (2, 1)
+    with pytest.raises(NoParticipantError, match="share no stratum"):
+        stratify(risk, ["firm"])
+
+
+def test_bounds_by_hand():
+    from types import SimpleNamespace
+
+    import pandas as pd
+
+    # half of the treated entrants would have entered anyway; 70% of all of them stay, 60% of the others do
+    risks = {"risk_with": 0.2, "risk_without": 0.1}
+    entering = SimpleNamespace(effect=lambda scale: SimpleNamespace(estimate=risks[scale]))
+    table = pd.DataFrame({"year": [1, 1], "scale": ["survival_with", "survival_without"], "estimate": [0.7, 0.6]})
+    bounds = always_entrant_bounds(table, entering)
+    np.testing.assert_allclose(bounds["estimate"], [0.4 - 0.6, 1.0 - 0.6])
+    risks["risk_without"] = 0.3
+    assert always_entrant_bounds(table, entering)["estimate"].isna().all()
+
+
+def test_the_whole_comparison_says_what_it_is(panel_of):
+    history = "\n".join(
+        [f"go{i} FR 2011: x" + " x" * (i % 4) for i in range(8)]
+        + [f"st{i} FR 2011: x" + " x" * (i % 3) for i in range(12)]
+        + [f"no{i} DE 2009: x x x x x x" for i in range(12)] + [f"g2{i} DE 2009: x x x x" for i in range(4)]
+    )  # fmt: skip
+    missions = "\n".join([f"go{i} FR 2010-05-01" for i in range(8)] + [f"g2{i} FR 2010-05-01" for i in range(4)])
+    made = entrant_survival(panel_of(history, missions=missions), cluster="firm")
+    shown = made.comparison.set_index(["scale", "year"])["estimate"]
+    # with: of 8 firms 2 leave after each of 1, 2, 3 and 4 years; without: of 12, 4 after each of 1, 2, 3 years
+    assert [shown["survival_with", k] for k in (1, 2, 3)] == pytest.approx([6 / 8, 4 / 8, 2 / 8])
+    assert [shown["survival_without", k] for k in (1, 2)] == pytest.approx([8 / 12, 4 / 12])
+    assert shown["survival_difference", 2] == pytest.approx(1 / 2 - 1 / 3)
+    assert "not an effect" in made.notes[0] and "not an effect" in made.curve.design
+    assert set(made.unconditional) == {"entering", "trading in t+3"}
+    assert made.unconditional["entering"].effect("risk_with").estimate == pytest.approx(8 / 12)
+    assert CBS_2024.exit_horizon == 5
