@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import BSpline
 
 from missie_impact.errors import SettingsError
 
@@ -36,6 +35,8 @@ def spline_basis(x: Floats, df: int, *, natural: bool = False) -> Floats:
     ----------
     de Boor (1978), A Practical Guide to Splines; Hastie, in Chambers and Hastie (1992), Statistical Models in S.
     """
+    from scipy.interpolate import BSpline  # slow to import, rarely needed
+
     interior = df - (1 if natural else DEGREE)
     if interior < 0:
         raise SettingsError(f"spline: expected at least {df - interior} columns, found {df}.")
