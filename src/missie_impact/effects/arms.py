@@ -204,7 +204,8 @@ def _set_notes(rows: Rows) -> list[str]:
         return []
     if compared.sets is None:
         return [
-            "controls were matched with replacement: errors sum by row or cluster, the pairing itself is not in them"
+            "controls were matched with replacement: errors count a control as often as it was used, and take the "
+            "pairing as known; estimator='doubly_robust' corrects for what pairs differ in and for the score's estimation"
         ]
     if np.all(compared.sets < 0):
         return []

@@ -1,0 +1,128 @@
+"""Doubly robust effect on the treated: ours against what is done by hand with scikit-learn, and statsmodels' AIPW.
+
+The same rows, the same five folds in number, logits without penalty on the same columns, each program in a process of
+its own. Reported: the time from a table in memory to estimate and error, and the peak memory of the whole process.
+statsmodels has no cross-fitting and a linear model of the outcome, so its estimate is another one: it is timed, not
+compared. Run::
+
+    python benchmarks/doubly_robust.py                     # 10 thousand treated; 100 thousand and 1 million controls
+    python benchmarks/doubly_robust.py --controls 100000   # one size
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from matching import COVARIATES, TREATED, measured, simulate
+
+CONTROLS = (100_000, 1_000_000)
+FOLDS = 5
+
+
+def run_ours(frame):
+    import missie_impact as mi
+    from missie_impact.effects import structural_transition
+
+    start = time.perf_counter()
+    risk = mi.RiskSet.from_frame(frame, outcome="outcome", treatment="treated", firm="firm")
+    effect = structural_transition(risk, controls=list(COVARIATES), cluster="firm", estimator="doubly_robust")
+    found = effect.effect("risk_difference")
+    return time.perf_counter() - start, found.estimate, found.std_error, "missie_impact"
+
+
+def columns_of(frame):
+    import pandas as pd
+
+    return pd.get_dummies(frame[list(COVARIATES)], columns=["sector"], drop_first=True, dtype=float).to_numpy()
+
+
+def run_scikit_learn(frame):
+    import sklearn
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GroupKFold
+
+    start = time.perf_counter()
+    x, y, on = columns_of(frame), frame["outcome"].to_numpy(), frame["treated"].to_numpy() == 1
+    firm = frame["firm"].to_numpy()
+    score, without = np.empty(len(y)), np.empty(len(y))
+    for train, test in GroupKFold(FOLDS).split(x, y, firm):
+        controls = train[~on[train]]
+        score[test] = LogisticRegression(C=np.inf, max_iter=500).fit(x[train], on[train]).predict_proba(x[test])[:, 1]
+        model = LogisticRegression(C=np.inf, max_iter=500).fit(x[controls], y[controls])
+        without[test] = model.predict_proba(x[test])[:, 1]
+    weight = np.where(on, 0.0, score / (1 - score))
+    left = weight @ (y - without) / weight.sum()
+    zero, one = without[on].mean() + left, y[on].mean()
+    part = on * (y - one - without + without[on].mean()) / on.sum() - weight * (y - without - left) / weight.sum()
+    sums = np.bincount(np.unique(firm, return_inverse=True)[1], part)
+    return time.perf_counter() - start, one - zero, np.sqrt((sums**2).sum()), f"scikit-learn {sklearn.__version__}"
+
+
+def run_statsmodels(frame):
+    import statsmodels
+    import statsmodels.api as sm
+    from statsmodels.treatment.treatment_effects import TreatmentEffect
+
+    start = time.perf_counter()
+    x, y, on = sm.add_constant(columns_of(frame)), frame["outcome"].to_numpy(float), frame["treated"].to_numpy(float)
+    chance = sm.Logit(on, x).fit(disp=0)
+    found = TreatmentEffect(sm.OLS(y, x), on, results_select=chance).aipw(return_results=True)
+    seconds = time.perf_counter() - start
+    return (
+        seconds,
+        float(found.effect),
+        float(np.sqrt(found.cov_params()[0, 0])),
+        f"statsmodels {statsmodels.__version__}",
+    )
+
+
+RUNS = {"ours": run_ours, "scikit_learn": run_scikit_learn, "statsmodels": run_statsmodels}
+
+
+def child(name: str, path: str) -> None:
+    """Run one program on the stored rows and say what it took."""
+    import pandas as pd
+
+    seconds, estimate, error, version = RUNS[name](pd.read_csv(path))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    found = {"seconds": seconds, "peak_mb": peak, "estimate": float(estimate), "error": float(error)}
+    sys.stdout.write(json.dumps({**found, "version": version}) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--controls", type=int, action="append")
+    parser.add_argument("--peers", nargs="*", default=list(RUNS))
+    parser.add_argument("--limit", type=float, default=600.0)
+    parser.add_argument("--child", nargs=2, metavar=("NAME", "ROWS"))
+    arguments = parser.parse_args()
+    if arguments.child:
+        child(*arguments.child)
+        return
+    lines = ["| controls | program | time | peak memory | estimate | error |", "|---|---|---|---|---|---|"]
+    for n_controls in arguments.controls or CONTROLS:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "rows.csv"
+            frame = simulate(TREATED, n_controls)
+            frame.assign(firm=np.arange(len(frame)) // 3).to_csv(path, index=False)
+            for name in arguments.peers:
+                found = measured([sys.executable, __file__, "--child", name, str(path)], arguments.limit)
+                if isinstance(found, str):
+                    lines.append(f"| {n_controls:,} | {name} | {found} | | | |")
+                else:
+                    text = "| {:,} | {version} | {seconds:.2f} s | {peak_mb:,.0f} MB | {estimate:.5f} | {error:.5f} |"
+                    lines.append(text.format(n_controls, **found))
+                sys.stderr.write(lines[-1] + "\n")
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
