@@ -2,13 +2,16 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from missie_impact.effects.result import Estimate
 from missie_impact.errors import SettingsError
-from missie_impact.validity.rosenbaum import rosenbaum_binary, rosenbaum_effect, rosenbaum_signed_rank
+from missie_impact.risksets.riskset import RiskSet
+from missie_impact.validity.rosenbaum import rosenbaum_binary, rosenbaum_bounds, rosenbaum_effect, rosenbaum_signed_rank
 from missie_impact.validity.sensitivity import (
     bias_factor,
     confounding_table,
@@ -136,3 +139,20 @@ def test_what_cannot_be_bounded():
         rosenbaum_binary(0, 0)
     with pytest.raises(SettingsError, match="above zero"):
         e_value_of(-0.5, -0.6, 0.2)
+
+
+def test_bounds_on_a_design_of_pairs():
+    # 9 pairs in which only the treated has the outcome, 3 in which only the other has it, 4 alike; one row in no pair
+    outcomes = [(1, 0)] * 9 + [(0, 1)] * 3 + [(1, 1)] * 2 + [(0, 0)] * 2
+    rows = [(i, arm, y) for i, both in enumerate(outcomes) for arm, y in zip((1, 0), both, strict=True)] + [(-1, 0, 1)]
+    table = pd.DataFrame(rows, columns=["set", "treated", "outcome"])
+    risk = RiskSet.from_frame(table, outcome="outcome", treatment="treated")
+    design = SimpleNamespace(risk=risk, sets=table["set"].to_numpy())
+    found = rosenbaum_bounds(design, [1.0, 2.0])
+    assert found["treated_only"].tolist() == [9, 9]
+    # twelve throws of a fair coin, nine or more: (220 + 66 + 12 + 1) / 4096
+    assert found["p_upper"].iloc[0] == pytest.approx(299 / 4096)
+    with pytest.raises(SettingsError, match="found 1 sets"):
+        rosenbaum_bounds(SimpleNamespace(risk=risk, sets=table["set"].clip(lower=0).to_numpy()))
+    with pytest.raises(SettingsError, match="without replacement"):
+        rosenbaum_bounds(SimpleNamespace(risk=risk, sets=None))

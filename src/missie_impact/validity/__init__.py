@@ -1,3 +1,44 @@
+"""Whether to believe an estimate."""
+
+from missie_impact.validity.multiplicity import adjust_p_values
+from missie_impact.validity.multiverse import Multiverse, RunOptions, multiverse
+from missie_impact.validity.placebo import Placebo, placebo
+from missie_impact.validity.rosenbaum import (
+    rosenbaum_binary,
+    rosenbaum_bounds,
+    rosenbaum_effect,
+    rosenbaum_signed_rank,
+)
+from missie_impact.validity.sensitivity import (
+    EValue,
+    bias_factor,
+    confounding_table,
+    e_value,
+    e_value_of,
+    e_value_of_counts,
+    e_value_of_difference,
+)
 from missie_impact.validity.truth import compute_truth, stored_truth, truth_of
 
-__all__ = ["compute_truth", "stored_truth", "truth_of"]
+__all__ = [
+    "EValue",
+    "Multiverse",
+    "Placebo",
+    "RunOptions",
+    "adjust_p_values",
+    "bias_factor",
+    "compute_truth",
+    "confounding_table",
+    "e_value",
+    "e_value_of",
+    "e_value_of_counts",
+    "e_value_of_difference",
+    "multiverse",
+    "placebo",
+    "rosenbaum_binary",
+    "rosenbaum_bounds",
+    "rosenbaum_effect",
+    "rosenbaum_signed_rank",
+    "stored_truth",
+    "truth_of",
+]

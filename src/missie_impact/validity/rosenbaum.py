@@ -14,11 +14,46 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
+from missie_impact.design.design import Design
 from missie_impact.errors import SettingsError
 
 Floats = NDArray[np.float64]
 Zeros = Literal["ranked", "dropped"]
 GAMMAS = (1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0)
+
+
+def rosenbaum_bounds(design: Design, gammas: Sequence[float] = GAMMAS) -> pd.DataFrame:
+    """Bound the p value of McNemar's test on a design of matched pairs with an outcome of 0 or 1.
+
+    Parameters
+    ----------
+    design : matched one to one, without replacement
+    gammas : largest ratio of the odds of treatment within a pair
+
+    Returns
+    -------
+    DataFrame
+        As :func:`rosenbaum_binary`, for more events among the treated, or for fewer where these have fewer; with
+        treated_only and control_only, the pairs in which one member alone has the outcome.
+
+    Raises
+    ------
+    SettingsError
+        If the design does not consist of pairs, or no pair differs.
+    """
+    if design.sets is None:
+        raise SettingsError("bounds need matched pairs: expected a design of matched sets without replacement.")
+    roles = design.risk.roles
+    frame = design.risk.collect([roles.treatment, roles.outcome]).assign(set=design.sets)
+    paired = frame[frame["set"] >= 0]
+    sizes = paired.groupby("set")[roles.treatment].agg(["size", "sum"])
+    wrong = int(((sizes["size"] != 2) | (sizes["sum"] != 1)).sum())
+    if wrong:
+        raise SettingsError(f"bounds need pairs of one treated and one other: found {wrong} sets that are not.")
+    arms = paired.pivot(index="set", columns=roles.treatment, values=roles.outcome)
+    alone = [int(((arms[one] == 1) & (arms[other] == 0)).sum()) for one, other in ((1, 0), (0, 1))]
+    table = rosenbaum_binary(max(alone), min(alone), gammas)
+    return table.assign(treated_only=alone[0], control_only=alone[1])
 
 
 def rosenbaum_binary(
