@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from missie_impact import CBS_2024
-from missie_impact.effects import entrant_survival
+from missie_impact.effects import cumulative_incidence, entrant_survival, median_survival, survival_curve
 from missie_impact.effects.entrants import always_entrant_bounds, stratify
 from missie_impact.errors import NoParticipantError
-from missie_impact.risksets import RiskSet, entrant_risk_set
+from missie_impact.risksets import RiskSet, entrant_risk_set, exit_risk_set, spell_length_set
 
 MISSION = "ann FR 2010-05-01"
 
@@ -102,3 +102,32 @@ def test_the_whole_comparison_says_what_it_is(panel_of):
     assert set(made.unconditional) == {"entering", "trading in t+3"}
     assert made.unconditional["entering"].effect("risk_with").estimate == pytest.approx(8 / 12)
     assert CBS_2024.exit_horizon == 5
+
+
+def test_how_long_spells_last(panel_of, rows):
+    history = "ann FR 2007: x x . x\nbob FR 2008: x x\ncay FR 2013: x x x x\nold FR 2004: x x x\nnew FR 2016: x"
+    risk = spell_length_set(panel_of(history, missions="bob FR 2007-05-01"))
+    found = risk.collect()
+    assert rows(found, "year duration outcome treated", "ann") == [(2007, 4, 1, 0)]
+    assert rows(found, "year duration outcome treated", "bob") == [(2008, 2, 1, 1)]
+    assert rows(found, "year duration outcome treated", "cay") == [(2013, 3, 0, 0)]  # its fourth year is undecided
+    assert rows(found, "year duration outcome treated", "old") == []  # origin not seen
+    assert rows(found, "year duration outcome treated", "new") == []
+    medians = median_survival(risk, cluster="firm").set_index("arm")["estimate"]
+    assert medians["treated"] == 2
+    assert medians["untreated"] == 4
+
+
+def test_observed_curves_of_trials_and_of_whole_spells(panel_of):
+    # structural from 2009; go0 .. go3 on the mission of 2010. Two of them leave after 2011, one dies after 2012.
+    history = "\n".join(
+        [f"go{i} FR 2006: x x x x x x" for i in (0, 1)] + ["go2 FR 2006: x x x x x x x"]
+        + ["go3 FR 2006: x x x x x x x x x x x"] + [f"st{i} FR 2006: x x x x x" + " x" * i for i in range(6)]
+    )  # fmt: skip
+    panel = panel_of(history, missions="\n".join(f"go{i} FR 2010-05-01" for i in range(4)), life="go2 1990-2012")
+    trials = exit_risk_set(panel)
+    incidence = cumulative_incidence(trials, cluster="firm").table.query("arm == 'treated' and time == 3")
+    assert incidence.set_index("group")["estimate"].to_dict() == pytest.approx({"exit": 2 / 4, "death": 1 / 4})
+    curve = survival_curve(trials, cluster="firm")
+    assert curve.design.startswith("trials from time zero")
+    assert survival_curve(exit_risk_set(panel, kind="spells"), cluster="firm").design.startswith("display only")

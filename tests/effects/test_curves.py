@@ -132,6 +132,10 @@ def test_channing_house(make):
         assert values(late, arm, given["age_months"]) == pytest.approx(given[name], rel=1e-8)
         assert values(late, arm, given["age_months"], "std_error") == pytest.approx(given[f"{name}_se"], rel=1e-6)
     assert any("falls to zero" in note for note in whole.notes)
+    # who counts everyone from birth, as if nobody could have died before moving in, sees too much survival
+    ignored = make.risk_set(used.assign(zero=0), outcome="death", treatment="male", duration="age", start="zero")
+    naive = values(survival_curve(ignored, cluster=None, options=QUICK), "untreated", [950, 1000])
+    assert (np.array(naive) > values(whole, "untreated", [950, 1000])).all()
 
 
 def test_a_switching_treatment_is_for_display(make):

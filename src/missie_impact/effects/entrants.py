@@ -130,7 +130,7 @@ def entrant_survival(
     curve = survival_curve(design, cluster=cluster, options=options)
     try:
         ratio: Effect | None = market_exit(design, cluster=cluster, controls=None)
-        failed = ()
+        failed: tuple[str, ...] = ()
     except MissieError as error:
         ratio, failed = None, (f"no hazard ratio: {str(error).split('. ')[0]}",)
     unconditional = _unconditional(panel, outcome, cluster, controls)

@@ -162,8 +162,9 @@ def _hazards(value: Floats, k: int) -> tuple[Floats, Floats]:
         for j in range(k):
             d_hazard[arm, j, first + k + j] = 1.0 / at_risk[j]
             d_hazard[arm, j, first + j] = -hazard[arm, j] / at_risk[j]
-        slopes = -d_hazard[arm] / (1.0 - hazard[arm])[:, None]
-        d_survival[arm] = survival[arm][:, None] * np.cumsum(slopes, axis=0)
+        with np.errstate(divide="ignore", invalid="ignore"):  # where everybody leaves nothing more can be said
+            slopes = -d_hazard[arm] / (1.0 - hazard[arm])[:, None]
+            d_survival[arm] = survival[arm][:, None] * np.cumsum(slopes, axis=0)
     levels = np.concatenate([hazard.reshape(-1), survival.reshape(-1)])
     return levels, np.vstack([d_hazard.reshape(2 * k, -1), d_survival.reshape(2 * k, -1)])
 

@@ -1,6 +1,6 @@
 """Who can have the event, and when."""
 
-from missie_impact.risksets.entrants import entrant_risk_set
+from missie_impact.risksets.entrants import entrant_risk_set, spell_length_set
 from missie_impact.risksets.entry import entry_risk_set
 from missie_impact.risksets.exit import exit_risk_set
 from missie_impact.risksets.increase import increase_risk_set
@@ -14,5 +14,6 @@ __all__ = [
     "entry_risk_set",
     "exit_risk_set",
     "increase_risk_set",
+    "spell_length_set",
     "transition_risk_set",
 ]

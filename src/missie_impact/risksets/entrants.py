@@ -101,6 +101,49 @@ def new_spells(panel: Panel, outcome: Outcome) -> Lazy:
     return found.select(*trials.PAIR, nw.col("begin").cast(nw.Int64), nw.col("length").cast(nw.Int64), "end_reason")
 
 
+def spell_length_set(panel: Panel, *, outcome: Outcome = "trade") -> RiskSet:
+    """Make one row per spell of trade (fdi: of affiliates) whose origin was seen: how long spells last.
+
+    A spell is followed from its beginning, (0, length]; it ends (outcome 1) with market exit or death of the firm. One
+    that still runs, or whose last year cannot be decided, is seen up to the year before. ``treated`` is 1 where the
+    firm had been on a listed mission to the market by the year in which the spell began: a description, no comparison.
+    ``median_survival(spell_length_set(panel), cluster="firm")`` is the median spell length.
+
+    Returns
+    -------
+    RiskSet
+        firm, market, year (in which the spell begins), start (0), duration, outcome, cause, treated
+    """
+    begun = new_spells(panel, outcome).rename({"begin": "year"})
+    listed = panel.supports.filter(nw.col("listed")).group_by("firm", "market")
+    first = listed.agg(nw.col("year").cast(nw.Int64).min().alias("first_mission"))
+    joined = begun.join(first, on=["firm", "market"], how="left")
+    is_open = nw.col("end_reason") == "open"
+    before = (nw.col("first_mission") <= nw.col("year")).fill_null(False)
+    made = joined.with_columns(
+        start=nw.lit(0).cast(nw.Int64),
+        duration=nw.when(is_open).then(nw.col("length") - 1).otherwise(nw.col("length")),
+        cause=nw.when(is_open).then(nw.lit("none")).otherwise(nw.col("end_reason")),
+        outcome=nw.when(nw.col("end_reason").is_in(["exit", "death"])).then(1).otherwise(0).cast(nw.Int64),
+        treated=nw.when(before).then(1).otherwise(0).cast(nw.Int64),
+    )
+    seen = made.filter(nw.col("duration") > 0).drop("length", "end_reason", "first_mission")
+    rows = panel.engine.store(seen, f"spell_lengths_{outcome}")
+    n_rows = panel.engine.count(rows)
+    return RiskSet(
+        rows=rows,
+        engine=panel.engine,
+        roles=Roles("outcome", "treated", "firm", "market", "year", duration="duration", start="start", cause="cause"),
+        question="exit",
+        design="trials",
+        n_rows=n_rows,
+        after_columns=("start", "duration"),
+        definitions=panel.definitions,
+        flow=panel.flow.of("trade").then(FlowStep("spells whose origin was seen", n_rows)),
+        simulated=panel.registers.settings.simulated is not None,
+    )
+
+
 def _candidates(panel: Panel, years: TrialYears, outcome: Outcome) -> Lazy:
     definitions = panel.definitions
     begun = panel.engine.store(new_spells(panel, outcome), f"entrants_spells_{outcome}")
