@@ -22,6 +22,7 @@ from missie_impact.errors import SettingsError
 from missie_impact.numerics.covariance import clusters_of
 from missie_impact.numerics.frailty import (
     FrailtyData,
+    FrailtyFit,
     fit_gaussian_frailty,
     frailty_data,
     frailty_loglik_at,
@@ -29,6 +30,7 @@ from missie_impact.numerics.frailty import (
     predicted_effects,
 )
 from missie_impact.numerics.gamma_frailty import (
+    GammaFrailtyFit,
     fit_gamma_frailty,
     gamma_loglik_at,
     gamma_predicted_effects,
@@ -235,18 +237,14 @@ def _fit(rows: EffectRows, fitted: Fitted, settings: _Settings) -> tuple[Integra
     return integrated, rows.keys.iloc[found].reset_index(drop=True), positions
 
 
-def _scores(fit: object, data: FrailtyData, frailty: Frailty) -> Floats:
+def _scores(fit: FrailtyFit | GammaFrailtyFit, data: FrailtyData, frailty: Frailty) -> Floats:
     """Score of each unit in the coefficients and, unless it is zero, the variance's parameter."""
-    from missie_impact.numerics.frailty import FrailtyFit
-    from missie_impact.numerics.gamma_frailty import GammaFrailtyFit
-
-    if isinstance(fit, GammaFrailtyFit) and fit.variance > 0:
-        return gamma_scores(fit.coef, fit.variance, data)
-    assert isinstance(fit, FrailtyFit | GammaFrailtyFit)
-    link = fit.link if isinstance(fit, FrailtyFit) else "cloglog"
-    sd = fit.sd if isinstance(fit, FrailtyFit) else 0.0
-    scores = frailty_scores(fit.coef, sd, data, link=link, points=frailty.points)
-    return scores if sd > 0 else scores[:, :-1]
+    if isinstance(fit, GammaFrailtyFit):
+        if fit.variance > 0:
+            return gamma_scores(fit.coef, fit.variance, data)
+        return frailty_scores(fit.coef, 0.0, data, points=frailty.points)[:, :-1]
+    scores = frailty_scores(fit.coef, fit.sd, data, link=fit.link, points=frailty.points)
+    return scores if fit.sd > 0 else scores[:, :-1]
 
 
 def _unit_weights(
