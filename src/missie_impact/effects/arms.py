@@ -205,7 +205,7 @@ def _set_notes(rows: Rows) -> list[str]:
     if compared.sets is None:
         return [
             "controls were matched with replacement: errors count a control as often as it was used, and take the "
-            "pairing as known; estimator='doubly_robust' corrects for what pairs differ in and for the score's estimation"
+            "pairing as known; estimator='doubly_robust' corrects for what pairs differ in"
         ]
     if np.all(compared.sets < 0):
         return []

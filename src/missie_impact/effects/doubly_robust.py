@@ -228,7 +228,8 @@ def cross_fit(
     targets: dict[str, tuple[Floats, Mask]] = {name: (y, arm) for name, arm in arms.items()}
     if rows.compared is None:
         targets["score"] = (treated.astype(np.float64), np.ones(n, dtype=bool))
-    notes: list[str] = []
+    certain: dict[str, None] = {}
+    lost = False
     for name, (target, arm) in targets.items():
         start: Logit | None = None
         for fold in np.unique(folds):
@@ -241,8 +242,11 @@ def cross_fit(
                 check_overlap(logit, predicted, treated[test].astype(np.float64), population)
             getattr(found, name)[test] = predicted
             start = logit
-            notes += _certain_notes(logit)
-    return found, tuple(dict.fromkeys(notes))
+            certain |= dict.fromkeys(level.term.name for level in logit.certain)
+            lost |= bool(logit.lost)
+    notes = [f"outcome or treatment certain in some fold, and predicted as such, at {list(certain)}"] if certain else []
+    notes += ["in some fold a combination of terms predicts rows perfectly: they left its fit"] if lost else []
+    return found, tuple(notes)
 
 
 def _nuisance(
@@ -258,12 +262,6 @@ def _nuisance(
             f"no events, or only events, among the {arm} rows outside some fold, so their risk cannot be modelled. Ask "
             "for fewer folds, or use estimator='weighting'."
         ) from error
-
-
-def _certain_notes(logit: Logit) -> list[str]:
-    names = [found.term.name for found in logit.certain]
-    notes = [f"in some folds certain at {names}: predicted as such"] if names else []
-    return notes + (["in some folds a combination of terms predicts rows perfectly: they left"] if logit.lost else [])
 
 
 def _arms(
