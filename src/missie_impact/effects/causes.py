@@ -93,13 +93,14 @@ def cause_specific_hazards(
 
 
 def by_cause(risk: RiskSet) -> list[tuple[str, RiskSet]]:
-    """Return the risk set once for each cause, which is then the outcome; exit first."""
+    """Return the risk set once for each cause, which is then the outcome; the event of interest first."""
     column = str(risk.roles.cause)
-    raw = risk.collect([column])[column]
-    labels = cause_labels(raw)
+    frame = risk.collect([risk.roles.outcome, column])
+    raw, labels = frame[column], cause_labels(frame[column])
+    own = set(labels[frame[risk.roles.outcome].to_numpy(dtype=float) == 1.0].tolist())
     names = sorted(set(labels.tolist()) - {""})
     rank = {name: i for i, name in enumerate(FIRST_CAUSES)}
-    names.sort(key=lambda name: rank.get(name, len(rank)))
+    names.sort(key=lambda name: (name not in own, rank.get(name, len(rank))))
     found = []
     for name in names:
         value: Any = raw[labels == name].iloc[0]
