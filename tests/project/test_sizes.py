@@ -15,7 +15,9 @@ WIDE_ON_PURPOSE = {
     "risksets/riskset.py: from_frame",
     "registers/tables.py: from_frames",
     "simulation/registers.py: simulate_registers",
+    "effects/entry.py: market_entry",
     "effects/exit.py: market_exit",
+    "effects/transition.py: structural_transition",
 }
 KEYWORDS_ARE_FIELDS = {"definitions.py: Definitions.replace"}  # as dataclasses.replace; unknown fields are an error
 

@@ -13,6 +13,11 @@ from missie_impact.effects.entry import market_entry
 from missie_impact.effects.estimate import FitOptions
 from missie_impact.effects.event_study import EventStudy, event_study
 from missie_impact.effects.exit import market_exit
+from missie_impact.effects.exit_codings import exit_codings
+from missie_impact.effects.exit_diagnostics import ExitDiagnostics, exit_diagnostics
+from missie_impact.effects.exit_options import ExitOptions
+from missie_impact.effects.exit_years import effect_by_year
+from missie_impact.effects.frailty_rows import Frailty
 from missie_impact.effects.group_time import GroupTimeEffects, GroupTimeOptions, group_time_effects
 from missie_impact.effects.incidence import cumulative_incidence
 from missie_impact.effects.increase import IncreaseOptions, export_increase
@@ -41,8 +46,11 @@ __all__ = [
     "Estimate",
     "EuroEffect",
     "EventStudy",
+    "ExitDiagnostics",
+    "ExitOptions",
     "Fit",
     "FitOptions",
+    "Frailty",
     "GroupTest",
     "GroupTimeEffects",
     "GroupTimeOptions",
@@ -55,9 +63,12 @@ __all__ = [
     "counterfactual_indicator",
     "cumulative_incidence",
     "dose_effect",
+    "effect_by_year",
     "effect_price",
     "entrant_survival",
     "event_study",
+    "exit_codings",
+    "exit_diagnostics",
     "export_increase",
     "group_time_effects",
     "life_table",
