@@ -12,19 +12,27 @@ from missie_impact.validity.coverage import ESTIMATORS, REGIMES, coverage_table,
 def truths(value):
     return pd.DataFrame(
         [
-            {"estimand": e.estimand, "population": e.population, "group": "all", "value": value}
-            for e in {(x.estimand, x.population): x for x in ESTIMATORS}.values()
+            {"estimand": estimand, "population": question, "group": "all", "value": value}
+            for estimand, question in sorted({(s, e.question) for e in ESTIMATORS for s in e.scales.values()})
         ]
     )
 
 
 def draws(estimate, low, high, n):
-    return [{e.name: [estimate, low, high] for e in ESTIMATORS} for _ in range(n)]
+    return [{f"{e.name}; {scale}": [estimate, low, high] for e in ESTIMATORS for scale in e.scales} for _ in range(n)]
+
+
+def by_name(table):
+    return table.set_index(["estimator", "estimand"]).sort_index()
+
+
+REGRESSION = ("transition, regression", "or_marginal_att")
+ROWS = sum(len(e.scales) for e in ESTIMATORS)
 
 
 def test_every_interval_holds_the_truth():
-    table = coverage_table("x", truths(2.0), draws(2.0, 1.5, 2.5, 100)).set_index("estimator")
-    row = table.loc["transition, regression"]
+    table = by_name(coverage_table("x", truths(2.0), draws(2.0, 1.5, 2.5, 100)))
+    row = table.loc[REGRESSION]
     assert (row["coverage"], row["bias"], row["draws"]) == (1.0, 0.0, 100)
     assert row["unbiased"]
     # 100 of 100 is not too many: the lower end is 0.0005 ** (1 / 100) = 0.927
@@ -33,16 +41,16 @@ def test_every_interval_holds_the_truth():
 
 
 def test_bias_of_a_ratio_is_on_the_log_scale():
-    table = coverage_table("x", truths(2.0), draws(3.0, 2.5, 3.5, 50)).set_index("estimator")
-    assert table.loc["transition, regression", "bias"] == pytest.approx(math.log(1.5))
-    assert table.loc["entry, regression", "bias"] == pytest.approx(1.0)
+    table = by_name(coverage_table("x", truths(2.0), draws(3.0, 2.5, 3.5, 50)))
+    assert table.loc[REGRESSION, "bias"] == pytest.approx(math.log(1.5))
+    assert table.loc[("entry, regression", "rd_att"), "bias"] == pytest.approx(1.0)
     assert not table["unbiased"].any()
     assert not table["covers"].any()
 
 
 def test_draws_without_an_estimate_are_counted():
     mixed = draws(2.0, 1.5, 2.5, 3) + draws(math.nan, math.nan, math.nan, 2)
-    assert coverage_table("x", truths(2.0), mixed)["failed"].tolist() == [2] * len(ESTIMATORS)
+    assert coverage_table("x", truths(2.0), mixed)["failed"].tolist() == [2] * ROWS
 
 
 def test_exact_interval():

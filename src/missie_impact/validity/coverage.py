@@ -12,6 +12,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from missie_impact.design import match, weight
 from missie_impact.effects import Effect, market_entry, market_exit, structural_transition
 from missie_impact.errors import MissieError
 from missie_impact.panel import Panel, build_panel
-from missie_impact.risksets import entry_risk_set, exit_risk_set, transition_risk_set
+from missie_impact.risksets import RiskSet, entry_risk_set, exit_risk_set, transition_risk_set
 from missie_impact.simulation.parameters import Attendance, Selection, SimulationSettings, Truth
 from missie_impact.simulation.registers import simulate_registers
 from missie_impact.validity.truth import stored_truth
@@ -57,41 +59,73 @@ REGIMES = (
 
 @dataclass(frozen=True, slots=True)
 class Estimator:
-    """An estimate of the study, with the name of its truth."""
+    """Estimates of the study from one risk set, each scale with the name of its truth.
+
+    Attributes
+    ----------
+    name : of the estimator
+    question : risk set it runs on, a key of ``QUESTIONS``
+    scales : scale -> estimand under which its truth is stored
+    estimate : makes the effect
+    """
 
     name: str
-    estimand: str
-    population: str
-    scale: str
-    estimate: Callable[[Panel], Effect]
+    question: str
+    scales: Mapping[str, str]
+    estimate: Callable[[RiskSet], Effect]
+
+
+QUESTIONS: dict[str, Callable[[Panel], RiskSet]] = {
+    "transition": transition_risk_set,
+    "exit": exit_risk_set,
+    "entry": entry_risk_set,
+    "fdi": lambda panel: entry_risk_set(panel, outcome="fdi"),
+}
+# What participation depends on most; all default controls stand in the outcome model.
+MATCHED_ON = (
+    "log_workers", "log_productivity", "log_exports", "export_growth", "log_markets", "log_imports", "host_trade",
+    "host_neighbour_trade", "activity_pattern", "foreign_controlled",
+)  # fmt: skip
+RISKS = {"odds_ratio": "or_marginal_att", "risk_ratio": "rr_att", "risk_difference": "rd_att"}
+SURVIVAL = {
+    "hazard_ratio": "hr_marginal_att",
+    "survival_difference_1": "survival_difference_1",
+    "survival_difference_3": "survival_difference_3",
+    "survival_difference_5": "survival_difference_5",
+}
+DIFFERENCE = {"risk_difference": "rd_att"}
+
+
+def _matched(risk: RiskSet) -> Effect:
+    design = match(risk, on=MATCHED_ON, exact=["year"], ratio=5, seed=1)
+    return structural_transition(design, cluster="firm", controls=MATCHED_ON)
+
+
+def _weighted(risk: RiskSet) -> Effect:
+    return structural_transition(weight(risk, on=MATCHED_ON), cluster="firm", controls=None, estimator="weighting")
+
+
+def _doubly_robust(risk: RiskSet) -> Effect:
+    return structural_transition(risk, cluster="firm", controls=MATCHED_ON, estimator="doubly_robust")
 
 
 ESTIMATORS = (
+    Estimator("transition, regression", "transition", RISKS, lambda risk: structural_transition(risk, cluster="firm")),
+    Estimator("transition, matched", "transition", RISKS, _matched),
+    Estimator("transition, weighted", "transition", RISKS, _weighted),
+    Estimator("transition, doubly robust", "transition", RISKS, _doubly_robust),
     Estimator(
-        "transition, regression", "or_marginal_att", "transition", "odds_ratio",
-        lambda panel: structural_transition(transition_risk_set(panel), cluster="firm"),
+        "transition, naive", "transition", RISKS,
+        lambda risk: structural_transition(risk, controls=(), cluster="firm"),
     ),
-    Estimator(
-        "transition, naive", "or_marginal_att", "transition", "odds_ratio",
-        lambda panel: structural_transition(transition_risk_set(panel), controls=(), cluster="firm"),
-    ),
-    Estimator(
-        "exit, cloglog", "hr_marginal_att", "exit", "hazard_ratio",
-        lambda panel: market_exit(exit_risk_set(panel), cluster="firm"),
-    ),
-    Estimator(
-        "entry, regression", "rd_att", "entry", "risk_difference",
-        lambda panel: market_entry(entry_risk_set(panel), cluster="firm"),
-    ),
-    Estimator(
-        "fdi, regression", "rd_att", "fdi", "risk_difference",
-        lambda panel: market_entry(entry_risk_set(panel, outcome="fdi"), cluster="firm"),
-    ),
+    Estimator("exit, cloglog", "exit", SURVIVAL, lambda risk: market_exit(risk, cluster="firm")),
+    Estimator("entry, regression", "entry", DIFFERENCE, lambda risk: market_entry(risk, cluster="firm")),
+    Estimator("fdi, regression", "fdi", DIFFERENCE, lambda risk: market_entry(risk, cluster="firm")),
 )  # fmt: skip
 
 
 def estimate_once(regime: Regime, seed: int, firms: int) -> dict[str, list[float]]:
-    """Draw registers once and estimate: estimator -> estimate, conf_low, conf_high (NaN where it fails)."""
+    """Draw registers once and estimate: "estimator; scale" -> estimate, conf_low, conf_high (NaN where it fails)."""
     found: dict[str, list[float]] = {}
     with simulate_registers(
         seed,
@@ -102,12 +136,27 @@ def estimate_once(regime: Regime, seed: int, firms: int) -> dict[str, list[float
         progress=False,
     ) as registers:
         panel = build_panel(registers)
-        for estimator in ESTIMATORS:
-            try:
-                effect = estimator.estimate(panel).effect(estimator.scale)
-                found[estimator.name] = [effect.estimate, effect.conf_low, effect.conf_high]
-            except MissieError:
-                found[estimator.name] = [math.nan] * 3
+        for question, made in QUESTIONS.items():
+            found |= _answers(question, partial(made, panel))
+    return found
+
+
+def _answers(question: str, made: Callable[[], RiskSet]) -> dict[str, list[float]]:
+    """Estimates of all estimators of one question."""
+    asked = [estimator for estimator in ESTIMATORS if estimator.question == question]
+    found = {f"{e.name}; {scale}": [math.nan] * 3 for e in asked for scale in e.scales}
+    try:
+        risk = made()
+    except MissieError:
+        return found
+    for estimator in asked:
+        try:
+            effect = estimator.estimate(risk)
+        except MissieError:
+            continue
+        for scale in estimator.scales:
+            one = effect.effect(scale)
+            found[f"{estimator.name}; {scale}"] = [one.estimate, one.conf_low, one.conf_high]
     return found
 
 
@@ -130,16 +179,13 @@ def coverage_table(regime: str, truth: pd.DataFrame, draws: Iterable[Mapping[str
     """
     listed = list(draws)
     rows = []
+    known = truth[truth["group"] == "all"].set_index(["estimand", "population"])["value"].to_dict()
     for estimator in ESTIMATORS:
-        wanted = truth[
-            (truth["estimand"] == estimator.estimand)
-            & (truth["population"] == estimator.population)
-            & (truth["group"] == "all")
-        ]["value"]
-        values = np.array([draw[estimator.name] for draw in listed], dtype=np.float64).reshape(-1, 3)
-        name = {"regime": regime, "estimator": estimator.name, "estimand": estimator.estimand}
-        target = float(wanted.iloc[0]) if len(wanted) else math.nan
-        rows.append(name | _summary(values, target, ratio=estimator.scale.endswith("ratio")))
+        for scale, estimand in estimator.scales.items():
+            values = np.array([draw[f"{estimator.name}; {scale}"] for draw in listed], dtype=np.float64).reshape(-1, 3)
+            name = {"regime": regime, "estimator": estimator.name, "estimand": estimand}
+            target = float(known.get((estimand, estimator.question), math.nan))
+            rows.append(name | _summary(values, target, ratio=scale.endswith("ratio")))
     return pd.DataFrame(rows)
 
 
@@ -206,7 +252,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the validation and write ``coverage.csv``."""
     parser = argparse.ArgumentParser(prog="python -m missie_impact.validity.coverage", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for the journals and coverage.csv")
-    parser.add_argument("--draws", type=int, default=200, help="registers per regime")
+    parser.add_argument("--draws", type=int, default=1000, help="registers per regime")
     parser.add_argument("--firms", type=int, default=40_000, help="firms per register")
     parser.add_argument("--regime", choices=[regime.name for regime in REGIMES], help="one regime only")
     asked = parser.parse_args(arguments)
