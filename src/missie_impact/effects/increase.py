@@ -150,7 +150,8 @@ def _with_growers(source: Source, risk: RiskSet) -> Source:
     if isinstance(source, RiskSet):
         return changed
     designed: Any = source
-    return replace(designed, risk=changed)
+    moved: Source = replace(designed, risk=changed)
+    return moved
 
 
 def _amounts(risk: RiskSet, before: Sequence[str], after: Sequence[str], options: IncreaseOptions) -> Amounts:

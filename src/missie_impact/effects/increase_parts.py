@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from missie_impact.effects.rows import Mask, Rows
-from missie_impact.errors import ConvergenceError, NoEventError, NoParticipantError, SettingsError
+from missie_impact.errors import ConvergenceError, NoEventError, NoParticipantError, SeparationError, SettingsError
 from missie_impact.numerics.cells import Floats
 from missie_impact.numerics.imputed import Imputed, impute
 from missie_impact.numerics.poisson import fit_poisson
@@ -143,7 +143,7 @@ def _fixed_effects(rows: Rows, group: Mask, weight: Floats, amounts: Amounts, no
         f"{fit.rows.all_zero} all-zero and {fit.rows.separated} separated pair-years left out"
     )
     added = fit.bread[0, 0] * fit.within[:, 0] * fit.score
-    influence = np.bincount(k[unit[fit.rows.kept]], added, minlength=rows.n)
+    influence: Floats = np.asarray(np.bincount(k[unit[fit.rows.kept]], added, minlength=rows.n), dtype=np.float64)
     return float(np.exp(fit.coef[0])), influence
 
 
@@ -151,7 +151,7 @@ def _tried(make: Callable[[], Floats], n: int, size: int, notes: list[str], what
     """The measure, or NaN with its reason among the notes."""
     try:
         return make()
-    except (NoParticipantError, NoEventError, ConvergenceError, SettingsError) as error:
+    except (NoParticipantError, NoEventError, ConvergenceError, SeparationError, SettingsError) as error:
         notes.append(f"{what}: no estimate, {str(error).split('.')[0]}")
         return _nothing(n, size)
 

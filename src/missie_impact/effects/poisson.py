@@ -131,10 +131,9 @@ class Table:
 
     def __init__(self, source: RiskSet | Any) -> None:
         self.risk = source if isinstance(source, RiskSet) else None
-        self.native: Any = None if self.risk is not None else nw.from_native(source)
-        self.columns: list[str] = (
-            self.risk.columns if self.risk is not None else list(self.native.collect_schema().names())
-        )
+        native: Any = None if self.risk is not None else nw.from_native(source)
+        self.native = native
+        self.columns: list[str] = self.risk.columns if self.risk is not None else list(native.collect_schema().names())
 
     def term(self, name: str) -> Control:
         """Read one term of the language of controls."""

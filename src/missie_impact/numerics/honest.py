@@ -9,6 +9,7 @@ the set that the point estimates identify.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import linalg, optimize, special
@@ -144,13 +145,12 @@ def _shortest(problem: _Smooth, bound: float, level: float) -> Floats:
         limits.append(
             {"type": "ineq", "fun": lambda x, a=matrix, c=sign * base: a @ x - c, "jac": lambda x, a=matrix: a}
         )
+    minimize: Any = optimize.minimize  # its types know no list of constraints
     best, value = least, np.inf
     for start in (least, _least_squares_bias(base, slope)):
         x = np.concatenate([start, np.abs(base + slope @ start)])
         for _ in range(3):  # from where it stopped, until it stays
-            x = optimize.minimize(
-                length, x, method="SLSQP", constraints=limits, options={"maxiter": 500, "ftol": 1e-13}
-            ).x
+            x = minimize(length, x, method="SLSQP", constraints=limits, options={"maxiter": 500, "ftol": 1e-13}).x
             x[k:] = np.abs(base + slope @ x[:k])
         if length(x) < value:
             best, value = x[:k], length(x)

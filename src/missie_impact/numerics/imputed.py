@@ -72,37 +72,50 @@ def impute(
         raise NoParticipantError("no treated rows" if not len(mean) else "no untreated rows")
     certain = _certain(y, treated, variables, use, family)
     fitted = others[np.isnan(certain[others])]
-    if not len(fitted) or not y[fitted].any():
+    if not y[others].any():
         raise NoEventError("no events among the untreated")
-    open_rows = np.flatnonzero(use & (treated & supported | ~treated) & np.isnan(certain))
-    kept = [v for v in variables if _varies(v, fitted)]
-    design = build_design(
-        [_compact(v, open_rows) for v in kept if isinstance(v, Factor)],
-        [Column(v.name, v.values[open_rows]) for v in kept if isinstance(v, Column)],
-        n_rows=len(open_rows),
-    )
-    inside = np.isin(open_rows, fitted)
-    of_others = _part(design, inside)
-    drop = aliased(of_others, weight[fitted])
-    of_others = of_others.without(drop) if drop else of_others
-    coef, bread, residual = _fit(y[fitted], of_others, weight[fitted], family)
-    prediction = np.nan_to_num(certain[mean])
-    open_treated = ~inside
-    place = np.searchsorted(mean, open_rows[open_treated])
-    of_treated = _part(design, open_treated)
-    of_treated = of_treated.without(drop) if drop else of_treated
-    eta = of_treated.predict(coef)
-    value = np.exp(eta) if family == "poisson" else special.expit(eta)
-    prediction[place] = value
     share = weight[mean] / weight[mean].sum()
-    slope = value if family == "poisson" else value * (1 - value)
-    gradient = of_treated.sums(share[place] * slope)
+    prediction = np.nan_to_num(certain[mean])
+    zero = np.zeros(len(y))
+    if len(fitted):
+        open_rows = np.flatnonzero(use & (treated & supported | ~treated) & np.isnan(certain))
+        inside = ~treated[open_rows]
+        place = np.searchsorted(mean, open_rows[~inside])
+        value, added = _predicted(y, variables, weight, open_rows, inside, share[place], family)
+        prediction[place], zero[fitted] = value, added
     observed, predicted = float(share @ y[mean]), float(share @ prediction)
-    one, zero = np.zeros(len(y)), np.zeros(len(y))
+    one = np.zeros(len(y))
     one[mean] = share * (y[mean] - observed)
     zero[mean] = share * (prediction - predicted)
-    zero[fitted] = residual * of_others.predict(bread @ gradient)
     return Imputed(observed, predicted, one, zero, len(mean), int((use & treated & ~supported).sum()))
+
+
+def _predicted(
+    y: Floats,
+    variables: Sequence[Factor | Column],
+    weight: Floats,
+    rows: NDArray[np.intp],
+    inside: Mask,
+    share: Floats,
+    family: Family,
+) -> tuple[Floats, Floats]:
+    """Predictions of the treated among ``rows``, and what each untreated one (``inside``) adds to their mean."""
+    fitted = rows[inside]
+    kept = [v for v in variables if _varies(v, fitted)]
+    design = build_design(
+        [_compact(v, rows) for v in kept if isinstance(v, Factor)],
+        [Column(v.name, v.values[rows]) for v in kept if isinstance(v, Column)],
+        n_rows=len(rows),
+    )
+    of_others, of_treated = _part(design, inside), _part(design, ~inside)
+    drop = aliased(of_others, weight[fitted])
+    if drop:
+        of_others, of_treated = of_others.without(drop), of_treated.without(drop)
+    coef, bread, residual = _fit(y[fitted], of_others, weight[fitted], family)
+    eta = of_treated.predict(coef)
+    value: Floats = np.exp(eta) if family == "poisson" else special.expit(eta)
+    gradient = of_treated.sums(share * (value if family == "poisson" else value * (1 - value)))
+    return value, residual * of_others.predict(bread @ gradient)
 
 
 def _part(design: Design, rows: Mask) -> Design:
@@ -163,9 +176,10 @@ def _certain(y: Floats, treated: Mask, variables: Sequence[Factor | Column], use
     """Outcome (n,) of rows at a level where the untreated all have none, or all have it; NaN elsewhere."""
     value = np.full(len(y), np.nan)
     changed = True
+    everybody = Factor("everybody", np.zeros(len(y), dtype=np.intp), ("all",))
     while changed:
         changed = False
-        for variable in variables:
+        for variable in (everybody, *variables):
             if not isinstance(variable, Factor):
                 continue
             open_rows = use & ~treated & np.isnan(value)

@@ -35,8 +35,8 @@ class Absorber:
     """
 
     first: Codes
-    sums: sparse.csr_array[np.float64]
-    other: sparse.csr_array[np.float64] | None
+    sums: Any
+    other: Any
 
     def within(self, values: Floats, weight: Floats, tolerance: float = TOLERANCE) -> Floats:
         """Return what the effects leave of the columns of ``values`` (n, k) under (n,) positive weights."""
@@ -67,14 +67,14 @@ def absorber(effects: Sequence[NDArray[Any]]) -> Absorber:
     return Absorber(largest, sums, sparse.csr_array(sparse.hstack(rest)) if rest else None)
 
 
-def _indicators(codes: NDArray[Any], size: int) -> sparse.csr_array[np.float64]:
+def _indicators(codes: NDArray[Any], size: int) -> Any:
     n = len(codes)
     return sparse.csr_array((np.ones(n), codes, np.arange(n + 1)), shape=(n, size))
 
 
 def _solve(
-    square: sparse.csr_array[np.float64],
-    cross: sparse.csr_array[np.float64],
+    square: Any,
+    cross: Any,
     total: Floats,
     right: Floats,
     tolerance: float,

@@ -90,7 +90,7 @@ def _separated(positive: Mask, x: Floats, effects: Sequence[Codes]) -> Mask:
     return none
 
 
-def _matrix(x: Floats, effects: Sequence[Codes]) -> sparse.csr_array[np.float64]:
+def _matrix(x: Floats, effects: Sequence[Codes]) -> Any:
     n = len(x)
     blocks = [sparse.csr_array(x)]
     for codes in effects:
@@ -98,7 +98,7 @@ def _matrix(x: Floats, effects: Sequence[Codes]) -> sparse.csr_array[np.float64]
     return sparse.csr_array(sparse.hstack(blocks))
 
 
-def _free_direction(matrix: sparse.csr_array[np.float64], positive: Mask) -> Floats:
+def _free_direction(matrix: Any, positive: Mask) -> Floats:
     """A random combination of columns that is zero in every positive row: none of its zeros elsewhere is chance."""
     start = np.random.default_rng(1).normal(size=matrix.shape[1])
     fixed = matrix[np.flatnonzero(positive)]
@@ -119,11 +119,12 @@ def _linked(effects: Sequence[Codes], affected: Mask) -> Mask:
     return np.asarray(np.isin(label, np.unique(label[affected])))
 
 
-def _program(matrix: sparse.csr_array[np.float64], positive: Mask) -> NDArray[np.intp]:
+def _program(matrix: Any, positive: Mask) -> NDArray[np.intp]:
     """Rows that some direction makes positive while none becomes negative, all of them in one linear program."""
     zero = np.flatnonzero(~positive)
     moving = matrix[zero]
-    result = optimize.linprog(
+    solve: Any = optimize.linprog  # its types know no sparse matrices
+    result = solve(
         -np.asarray(moving.sum(axis=0)).reshape(-1),
         A_ub=sparse.csr_array(sparse.vstack([moving, -moving])),
         b_ub=np.concatenate([np.ones(len(zero)), np.zeros(len(zero))]),
@@ -134,4 +135,5 @@ def _program(matrix: sparse.csr_array[np.float64], positive: Mask) -> NDArray[np
     )
     if result.status != 0:
         raise ConvergenceError("separation: the linear program that looks for predicted zeros found no answer.")
-    return zero[moving @ result.x > NONZERO]
+    found: NDArray[np.intp] = zero[np.asarray(moving @ result.x) > NONZERO]
+    return found
