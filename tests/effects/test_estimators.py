@@ -8,7 +8,7 @@ from missie_impact.design import match, weight
 from missie_impact.effects import CrossFit, FitOptions, market_entry, structural_transition
 from missie_impact.effects.doubly_robust import Arms, Predicted, folds_of, robust_means
 from missie_impact.effects.rows import Request, read_rows
-from missie_impact.errors import NoParticipantError, PositivityError, SettingsError
+from missie_impact.errors import ConvergenceError, NoEventError, NoParticipantError, PositivityError, SettingsError
 from missie_impact.risksets.riskset import RiskSet
 
 KNOWN = FitOptions(vcov="fixed_weights")
@@ -460,3 +460,21 @@ def test_matching_with_replacement_says_what_its_errors_leave_out(make):
     effect = structural_transition(design, controls=["x", "z"], cluster="firm", estimator="doubly_robust")
     assert any("with replacement" in note for note in effect.notes)
     assert isinstance(design.risk, RiskSet)
+
+
+@pytest.mark.parametrize("estimator", ["weighting", "doubly_robust"])
+def test_a_score_without_a_maximum_and_arms_told_apart_are_errors(make, estimator, monkeypatch):
+    table = sampled(n=400, firms=200)
+    ask = {"cluster": "firm", "estimator": estimator}
+    apart = table.assign(x=table["treated"] * 2 - 1 + np.linspace(0, 0.5, len(table)))
+    with pytest.raises(PositivityError, match="positivity"):
+        structural_transition(make.risk_set(apart, firm="firm"), controls=["x"], **ask)
+    with pytest.raises(NoEventError, match="no events"):
+        structural_transition(make.risk_set(table.assign(outcome=0), firm="firm"), controls=["x"], **ask)
+
+    def stopped(*_, **__):
+        raise ConvergenceError("no maximum after 50 steps")
+
+    monkeypatch.setattr("missie_impact.effects.nuisance.fit_binomial", stopped)
+    with pytest.raises(ConvergenceError, match="no maximum"):
+        structural_transition(make.risk_set(table, firm="firm"), controls=["x"], **ask)
