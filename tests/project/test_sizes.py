@@ -17,6 +17,7 @@ WIDE_ON_PURPOSE = {
     "simulation/registers.py: simulate_registers",
     "effects/entry.py: market_entry",
     "effects/exit.py: market_exit",
+    "effects/group_time.py: group_time_effects",
     "effects/transition.py: structural_transition",
 }
 KEYWORDS_ARE_FIELDS = {"definitions.py: Definitions.replace"}  # as dataclasses.replace; unknown fields are an error
