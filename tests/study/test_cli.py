@@ -39,7 +39,8 @@ def test_study_on_own_registers_prints_and_writes_the_table(toml, tmp_path, caps
     hazard = next(r for r in records if r["id"] == "exit_hazard")
     assert (hazard["n_rows"], hazard["n_events"]) == (4, 1)  # ann leaves after 2016
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
-        "replication.json", "replication.csv", "replication.html", "provenance.json", "report_en.html", "report_nl.html",
+        "replication.json", "replication.csv", "replication.html", "provenance.json", "report_en.html",
+        "report_nl.html",
     }  # fmt: skip
 
 

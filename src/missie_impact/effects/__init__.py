@@ -2,6 +2,7 @@
 
 from missie_impact.effects.bootstrap import Bootstrap, WildBootstrap
 from missie_impact.effects.causes import cause_specific_hazards
+from missie_impact.effects.cells import hazard_from_cells
 from missie_impact.effects.compare import GroupTest, compare_groups
 from missie_impact.effects.counterfactual import CounterfactualOptions, counterfactual_indicator
 from missie_impact.effects.counterfactual_result import CounterfactualIndicator
@@ -71,6 +72,7 @@ __all__ = [
     "exit_diagnostics",
     "export_increase",
     "group_time_effects",
+    "hazard_from_cells",
     "life_table",
     "market_entry",
     "market_exit",

@@ -1,5 +1,6 @@
 """Whether to believe an estimate."""
 
+from missie_impact.validity.honest import HonestBounds, honest_bounds
 from missie_impact.validity.multiplicity import adjust_p_values
 from missie_impact.validity.multiverse import Multiverse, RunOptions, multiverse
 from missie_impact.validity.placebo import Placebo, placebo
@@ -22,6 +23,7 @@ from missie_impact.validity.truth import compute_truth, stored_truth, truth_of
 
 __all__ = [
     "EValue",
+    "HonestBounds",
     "Multiverse",
     "Placebo",
     "RunOptions",
@@ -33,6 +35,7 @@ __all__ = [
     "e_value_of",
     "e_value_of_counts",
     "e_value_of_difference",
+    "honest_bounds",
     "multiverse",
     "placebo",
     "rosenbaum_binary",
