@@ -71,6 +71,20 @@ def test_yearly_ratio_without_effects_to_estimate_by_hand(make):
         rows.append({"firm": firm, "market": 0, "year": 2010, "treated": treated, "outcome": after - before, **path})
     found = export_increase(risk_of(make, pd.DataFrame(rows)), cluster="firm", estimator="poisson")
     assert found.effect("mean_ratio_yearly").estimate == pytest.approx((30 / 10) / (15 / 10))
+    assert any("only 2 clusters with treated rows" in note for note in found.notes)
+
+
+def test_pairs_new_to_the_market_are_not_compared(make):
+    """No untreated pair without a past is in the risk set, so the treated ones change no amount, and are counted."""
+    frame = pairs(n=300).assign(market=0, year=2010)
+    new = frame[frame["treated"] == 1].head(7).assign(**dict.fromkeys(BEFORE, 0.0))
+    more = pd.concat([frame, new.assign(firm=new["firm"] + 5000)])
+    options = IncreaseOptions(winsorise_eur=50)
+    first, second = (
+        export_increase(risk_of(make, f), cluster="firm", controls=None, options=options) for f in (frame, more)
+    )
+    pd.testing.assert_series_equal(first.tidy()["estimate"], second.tidy()["estimate"], rtol=1e-8)
+    assert any(note.startswith("7 treated and 0 other pairs") for note in second.notes)
 
 
 def test_a_known_ratio_is_found(make):

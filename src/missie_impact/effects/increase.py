@@ -13,10 +13,10 @@ import pandas as pd
 
 from missie_impact.definitions import DEFAULT_CONTROLS
 from missie_impact.effects.estimate import AlsoCluster
-from missie_impact.effects.groups import each_group
+from missie_impact.effects.groups import FEW_TREATED_CLUSTERS, each_group
 from missie_impact.effects.increase_parts import NAMES, Amounts, measure, yearly_only
 from missie_impact.effects.result import Counts, Effect, GroupResult
-from missie_impact.effects.rows import ClusterChoice, Group, Request, Rows, Source, parts, read_rows
+from missie_impact.effects.rows import ClusterChoice, Group, Mask, Request, Rows, Source, parts, read_rows
 from missie_impact.errors import SchemaError, SettingsError
 from missie_impact.flow import FlowStep
 from missie_impact.numerics.cells import Floats
@@ -211,8 +211,21 @@ def _group(rows: Rows, group: Group, amounts: Amounts, estimator: Estimator) -> 
             c.name: float(min(d.count for d in c.dimensions) - 1) if len(c.dimensions) == 2 else math.inf
             for c in rows.clusterings
         },
-        notes=found.notes,
+        notes=(*found.notes, *_few(rows, chosen)),
     )
+
+
+def _few(rows: Rows, chosen: Mask) -> list[str]:
+    """Say where few clusters hold treated rows."""
+    treated = np.flatnonzero(chosen & rows.treated)
+    counts = {
+        c.name: min((len(np.unique(d.codes[treated])) for d in c.dimensions), default=0) for c in rows.clusterings
+    }
+    return [
+        f"{name}: only {count} clusters with treated rows: errors are likely too small"
+        for name, count in counts.items()
+        if 0 < count < FEW_TREATED_CLUSTERS
+    ]
 
 
 def _covariance(influence: Floats, rows: Rows, clusters: Sequence[Any]) -> Floats:

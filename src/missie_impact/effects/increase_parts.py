@@ -54,8 +54,15 @@ class Measured:
 def measure(rows: Rows, group: Mask, weight: Floats, amounts: Amounts) -> Measured:
     """All measures of one group."""
     level = amounts.after.mean(axis=1)
-    starters = group & (amounts.before[:, -1] == 0)
     notes: list[str] = []
+    new = group & (weight > 0) & ~(amounts.before > 0).any(axis=1)
+    if new.any():
+        notes.append(
+            f"{int((new & rows.treated).sum())} treated and {int((new & ~rows.treated).sum())} other pairs without "
+            "exports in any year before t are not compared: whether they enter is the question of market_entry"
+        )
+    group = group & ~new
+    starters = group & (amounts.before[:, -1] == 0)
     parts = [
         _amount(rows, group, weight, level, notes),
         _amount(rows, group, weight, np.minimum(level, amounts.threshold), [])[[0, 3]],
