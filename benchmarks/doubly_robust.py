@@ -1,9 +1,8 @@
-"""Doubly robust effect on the treated: ours against what is done by hand with scikit-learn, and statsmodels' AIPW.
+"""Doubly robust effect on the treated: ours against what is done by hand with scikit-learn.
 
 The same rows, the same five folds in number, logits without penalty on the same columns, each program in a process of
 its own. Reported: the time from a table in memory to estimate and error, and the peak memory of the whole process.
-statsmodels has no cross-fitting and a linear model of the outcome, so its estimate is another one: it is timed, not
-compared. Run::
+Run::
 
     python benchmarks/doubly_robust.py                     # 10 thousand treated; 100 thousand and 1 million controls
     python benchmarks/doubly_robust.py --controls 100000   # one size
@@ -66,25 +65,7 @@ def run_scikit_learn(frame):
     return time.perf_counter() - start, one - zero, np.sqrt((sums**2).sum()), f"scikit-learn {sklearn.__version__}"
 
 
-def run_statsmodels(frame):
-    import statsmodels
-    import statsmodels.api as sm
-    from statsmodels.treatment.treatment_effects import TreatmentEffect
-
-    start = time.perf_counter()
-    x, y, on = sm.add_constant(columns_of(frame)), frame["outcome"].to_numpy(float), frame["treated"].to_numpy(float)
-    chance = sm.Logit(on, x).fit(disp=0)
-    found = TreatmentEffect(sm.OLS(y, x), on, results_select=chance).aipw(return_results=True)
-    seconds = time.perf_counter() - start
-    return (
-        seconds,
-        float(found.effect),
-        float(np.sqrt(found.cov_params()[0, 0])),
-        f"statsmodels {statsmodels.__version__}",
-    )
-
-
-RUNS = {"ours": run_ours, "scikit_learn": run_scikit_learn, "statsmodels": run_statsmodels}
+RUNS = {"ours": run_ours, "scikit_learn": run_scikit_learn}
 
 
 def child(name: str, path: str) -> None:
