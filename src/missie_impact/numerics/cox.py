@@ -213,7 +213,7 @@ def cox_score_residuals(data: CoxData, coef: Floats) -> Floats:
 
 
 def cox_covariance(data: CoxData, fit: CoxFit, clusters: Clusters | Sequence[Clusters] | None = None) -> Covariance:
-    """Robust covariance: of rows, of clusters, or two-way, without a small-sample factor, as R's ``coxph(cluster=)``."""
+    """Robust covariance of rows, clusters or both of two, without a small-sample factor, as R's ``coxph(cluster=)``."""
     scores = cox_score_residuals(data, fit.coef)
     listed = [clusters] if isinstance(clusters, Clusters) else list(clusters or ())
     if len(listed) == 1:
