@@ -105,6 +105,7 @@ from missie_impact.validity import (
     rosenbaum_bounds,
     rosenbaum_effect,
     rosenbaum_signed_rank,
+    truth,
 )
 
 __version__ = "0.1.0"
@@ -223,6 +224,7 @@ __all__ = [
     "survival_curve",
     "table",
     "transition_risk_set",
+    "truth",
     "weight",
     "within_firm",
     "write_report",

@@ -153,14 +153,14 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _truth(options: argparse.Namespace) -> int:
-    from missie_impact.validity import truth
+    from missie_impact.validity import stored
 
     words = ["--truth", options.truth]
     for name in ("worlds", "work", "out"):
         value = getattr(options, name)
         if value is not None:
             words += [f"--{name}", str(value)]
-    return truth.main(words)
+    return stored.main(words)
 
 
 if __name__ == "__main__":

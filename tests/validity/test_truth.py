@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from missie_impact.simulation import SimulationSettings
-from missie_impact.validity.truth import (
+from missie_impact.validity.stored import (
     COLUMNS,
     compute_truth,
     estimands,

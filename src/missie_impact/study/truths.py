@@ -5,18 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-import narwhals as nw
 import pandas as pd
 
 from missie_impact.errors import MissieError
 from missie_impact.registers import Registers
-from missie_impact.validity.truth import stored_truth
+from missie_impact.validity.of_registers import OUTCOMES, realised_truth
+from missie_impact.validity.stored import stored_truth
 
-POTENTIAL_OUTCOMES = "potential_outcomes.parquet"
 NO_TRUTH = "no truth is stored for these settings; `missie-impact truth` computes it"
-# outcome in the file of potential outcomes -> population of the truth
-POPULATIONS = {"structural": "transition", "entered": "entry", "invested": "fdi"}
-LEFT_WITHIN = "left_within_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,25 +60,8 @@ def truth_book(registers: Registers) -> TruthBook:
 
 def _realised(registers: Registers) -> dict[tuple[str, str], float]:
     """Average the potential outcomes of the participants drawn, where they were written."""
-    simulated = registers.settings.simulated
-    folder = None if simulated is None else simulated.folder
-    if folder is None or not (folder / POTENTIAL_OUTCOMES).exists():
-        return {}
-    engine = registers.engine
-    y0, y1 = nw.col("y0").cast(nw.Float64).mean(), nw.col("y1").cast(nw.Float64).mean()
-    means = engine.scan(folder / POTENTIAL_OUTCOMES).group_by("outcome").agg(y0, y1)
-    found: dict[tuple[str, str], float] = {}
-    for outcome, without, with_ in engine.collect(means, sort_by=["outcome"]).itertuples(index=False, name=None):
-        if outcome.startswith(LEFT_WITHIN):
-            found[f"survival_difference_{outcome.removeprefix(LEFT_WITHIN)}", "exit"] = without - with_
-        elif outcome in POPULATIONS:
-            found |= _scales(POPULATIONS[outcome], without, with_)
-    return found
-
-
-def _scales(population: str, without: float, with_: float) -> dict[tuple[str, str], float]:
-    scales = {("rd_att", population): with_ - without}
-    if 0 < without < 1 and 0 < with_ < 1:
-        scales["rr_att", population] = with_ / without
-        scales["or_marginal_att", population] = with_ * (1 - without) / ((1 - with_) * without)
-    return scales
+    return {
+        (estimand, population): value
+        for population in OUTCOMES
+        for estimand, value in realised_truth(registers, population)[0].items()
+    }

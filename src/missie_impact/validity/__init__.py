@@ -3,6 +3,7 @@
 from missie_impact.validity.honest import HonestBounds, honest_bounds
 from missie_impact.validity.multiplicity import adjust_p_values
 from missie_impact.validity.multiverse import Multiverse, RunOptions, multiverse
+from missie_impact.validity.of_registers import truth
 from missie_impact.validity.placebo import Placebo, placebo
 from missie_impact.validity.rosenbaum import (
     rosenbaum_binary,
@@ -19,7 +20,7 @@ from missie_impact.validity.sensitivity import (
     e_value_of_counts,
     e_value_of_difference,
 )
-from missie_impact.validity.truth import compute_truth, stored_truth, truth_of
+from missie_impact.validity.stored import compute_truth, stored_truth, truth_of
 
 __all__ = [
     "EValue",
@@ -43,5 +44,6 @@ __all__ = [
     "rosenbaum_effect",
     "rosenbaum_signed_rank",
     "stored_truth",
+    "truth",
     "truth_of",
 ]

@@ -27,7 +27,7 @@ from missie_impact.panel import Panel, build_panel
 from missie_impact.risksets import RiskSet, entry_risk_set, exit_risk_set, transition_risk_set
 from missie_impact.simulation.parameters import Attendance, Selection, SimulationSettings, Truth
 from missie_impact.simulation.registers import simulate_registers
-from missie_impact.validity.truth import stored_truth
+from missie_impact.validity.stored import stored_truth
 
 FIRST_SEED = 500_000  # apart from the seeds of the stored truth and of the study
 BIAS_SHARE = 0.03  # of the effect, statistics of acceptance
@@ -166,7 +166,7 @@ def coverage_table(regime: str, truth: pd.DataFrame, draws: Iterable[Mapping[str
     Parameters
     ----------
     regime : name of the regime
-    truth : rows of :func:`missie_impact.validity.truth.stored_truth`
+    truth : rows of :func:`missie_impact.validity.stored.stored_truth`
     draws : results of :func:`estimate_once`
 
     Returns

@@ -10,7 +10,7 @@ in the mission to its own host only.
 Truths hold for goods exports as simulated. What the files add (links that fail, lost identities, corrections) is no
 part of them. Their error is a jackknife over the worlds.
 
-``python -m missie_impact.validity.truth`` computes and stores them; it can be stopped and taken up again.
+``python -m missie_impact.validity.stored`` computes and stores them; it can be stopped and taken up again.
 """
 
 from __future__ import annotations
@@ -264,7 +264,7 @@ def write_truth(path: Path, table: pd.DataFrame) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compute and store the truth of settings; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m missie_impact.validity.truth", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m missie_impact.validity.stored", description=main.__doc__)
     parser.add_argument("--truth", choices=TRUTHS, default="cbs_2024")
     parser.add_argument("--selection", choices=SELECTIONS, default="observed_history")
     parser.add_argument("--attendance", choices=ATTENDANCES, default="status_last_year")
