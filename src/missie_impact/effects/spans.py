@@ -13,13 +13,16 @@ Floats = NDArray[np.float64]
 
 YEAR_BY_YEAR = "no start column: each row covers one unit of time up to its duration"
 WHOLE = "no start column, and rows do not follow each other: each row covers the time from zero to its duration"
+UNNAMED = "; no column tells which rows belong together, so this was read from their numbers: name firm= or start="
 
 
 def row_starts(frame: pd.DataFrame, roles: Roles) -> tuple[Floats, str]:
     """Return when each row begins to be at risk, and a note where that had to be read from the rows.
 
     Rows that follow each other (durations d - 1 and d of one unit; without a unit, numbers of rows that fall by at
-    least the events) are one unit of time long. Rows that do not are whole spells and begin at zero.
+    least the events) are one unit of time long. Rows that do not are whole spells and begin at zero. Every estimator
+    that needs a time at risk asks here, so that they all read one table alike
+    (`docs/decisions/0006-rows-without-a-start.md`).
 
     Parameters
     ----------
@@ -33,9 +36,10 @@ def row_starts(frame: pd.DataFrame, roles: Roles) -> tuple[Floats, str]:
     event = frame[roles.outcome].to_numpy(dtype=np.float64) > 0
     unit = [c for c in (roles.firm, roles.market) if c is not None]
     keys = [pd.factorize(frame[c])[0][known] for c in unit]
+    unnamed = "" if keys else UNNAMED
     if _year_by_year(stop[known], event[known], keys):
-        return stop - 1.0, YEAR_BY_YEAR
-    return np.where(known, 0.0, np.nan), WHOLE
+        return stop - 1.0, YEAR_BY_YEAR + unnamed
+    return np.where(known, 0.0, np.nan), WHOLE + unnamed
 
 
 def _year_by_year(stop: Floats, event: NDArray[np.bool_], keys: list[NDArray[np.intp]]) -> bool:

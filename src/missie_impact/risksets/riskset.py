@@ -32,7 +32,7 @@ class Roles:
     firm, market : the unit
     year : mission year of the trial, or year of the row
     mission : mission of a treated row
-    duration, start : the row covers (start, duration]
+    duration, start : the row covers (start, duration]; without a start, see :meth:`RiskSet.from_frame`
     cause : which event a row ends with; ``outcome`` is the event of interest
     frequency : a row with weight 2 stands for two equal rows
     probability : sampling, matching or balancing weight
@@ -162,7 +162,9 @@ class RiskSet:
         ----------
         frame : pandas, polars, Arrow, DuckDB or Spark frame; other columns stay available as controls
         outcome, treatment : always needed; 0 or 1, or true and false (``outcome`` may be any number for an increase)
-        duration, start : a row covers (start, duration]; ``start`` is ``duration - 1`` when left out
+        duration, start : a row covers (start, duration]. When ``start`` is left out, rows that follow each other (one
+            per unit and period) begin at ``duration - 1``, and rows that do not (one per unit, with its survival time)
+            begin at zero; results say in a note which was read. Discrete-time hazards take a row as one period anyway
         others : see :class:`Roles`
 
         Raises
