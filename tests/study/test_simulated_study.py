@@ -23,7 +23,19 @@ def records(folder):
 
 
 def test_every_published_row_is_there_with_a_number_or_a_reason(records):
-    assert {"R1", "R2", "R3", "R6", "R2.naive", "R3.naive", "R3.from_t", "R3.from_t+2"} <= {r["id"] for r in records}
+    assert {
+        "R1",
+        "R2",
+        "R3",
+        "R6",
+        "R2.matched",
+        "R2.weighted",
+        "R2.doubly_robust",
+        "R2.naive",
+        "R3.naive",
+        "R3.from_t",
+        "R3.from_t+2",
+    } <= {r["id"] for r in records}
     assert [r for r in records if r["estimate"] is None and not r["reason"]] == []
     assert len([r for r in records if r["id"] == "R1"]) == 12
 

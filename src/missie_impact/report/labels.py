@@ -110,6 +110,18 @@ CATALOGUE: dict[str, tuple[str, str]] = {
         "incidental exporter becomes structural; no controls",
         "incidentele exporteur wordt structureel; zonder controles",
     ),
+    "incidental exporter becomes structural; matched": (
+        "incidental exporter becomes structural; matched",
+        "incidentele exporteur wordt structureel; gematcht",
+    ),
+    "incidental exporter becomes structural; weighted": (
+        "incidental exporter becomes structural; weighted",
+        "incidentele exporteur wordt structureel; gewogen",
+    ),
+    "incidental exporter becomes structural; doubly robust": (
+        "incidental exporter becomes structural; doubly robust",
+        "incidentele exporteur wordt structureel; dubbel robuust",
+    ),
     "structural trader leaves the market": (
         "structural trader leaves the market",
         "structurele handelaar verlaat de markt",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import narwhals as nw
 
 from missie_impact.definitions import Definitions
-from missie_impact.effects import market_entry, market_exit, structural_transition
+from missie_impact.design import match, weight
+from missie_impact.effects import Effect, market_entry, market_exit, structural_transition
+from missie_impact.errors import MissieError
 from missie_impact.risksets import RiskSet, entry_risk_set, exit_risk_set, transition_risk_set
 from missie_impact.risksets.exit import StartFrom, exit_rows
-from missie_impact.study.context import SIZES, Asked, Context, StepResult, fill, published_value
+from missie_impact.study.context import SIZES, Asked, Context, StepResult, blank, fill, published_value
 from missie_impact.study.records import ReplicationRow
 
 TRANSITION = "incidental exporter becomes structural"
@@ -22,6 +26,17 @@ SURVIVAL_YEARS = (1, 3, 5)
 
 EXIT_CONTROLS = 40  # per treated pair: costs about one per cent of the precision of all controls
 ENTRY_CONTROLS = 30
+
+MATCHES, CALIPER_SD = 3, 0.2
+DESIGNS = (
+    (
+        "matched",
+        "matched",
+        "three matches on the propensity score within the year, caliper 0.2; logit on the matched rows",
+    ),
+    ("weighted", "weighted", "odds of the propensity score as weights; errors include their estimation"),
+    ("doubly_robust", "doubly robust", "propensity score and outcome logit, cross-fitted by firm"),
+)
 
 
 def asked_transition(context: Context) -> list[Asked]:
@@ -60,6 +75,33 @@ def asked_transition(context: Context) -> list[Asked]:
     return [*asked, Asked(naive, "odds_ratio", "all", "or_marginal_att", "transition")]
 
 
+def asked_designs(context: Context) -> list[Asked]:
+    """Return the variants of R2 by design: matched, weighted, doubly robust."""
+    _, status = _transition_words(context.definitions)
+    return [
+        Asked(
+            ReplicationRow(
+                id=f"R2.{name}",
+                label=f"{TRANSITION}; {words}",
+                group="all",
+                scale="odds_ratio",
+                published=published_value("R2"),
+                definition=definition,
+                status=status,
+                design="variant",
+                reason="the stored truth is for all treated; a matching with a caliper keeps those with a match"
+                if name == "matched"
+                else "",
+            ),
+            "odds_ratio",
+            "all",
+            "or_marginal_att",
+            "transition",
+        )
+        for name, words, definition in DESIGNS
+    ]
+
+
 def transition_step(context: Context) -> StepResult:
     """Estimate R2 on the stacked trials of incidental exporters."""
     risk = transition_risk_set(context.panel)
@@ -67,6 +109,29 @@ def transition_step(context: Context) -> StepResult:
     effect = structural_transition(risk, controls=risk.controls, by="size", cluster="firm")
     naive = structural_transition(risk, controls=(), cluster="firm")
     return StepResult((*fill(context, asked[:-1], effect), *fill(context, asked[-1:], naive)), risk.flow)
+
+
+def designs_step(context: Context) -> StepResult:
+    """Estimate R2 by matching, by weighting and doubly robust, each with its reason where it has no estimate."""
+    risk = transition_risk_set(context.panel)
+    estimates: tuple[Callable[[], Effect], ...] = (
+        lambda: structural_transition(
+            match(risk, on=risk.controls, exact=["year"], ratio=MATCHES, caliper_sd=CALIPER_SD, seed=1),
+            controls=risk.controls,
+            cluster="firm",
+        ),
+        lambda: structural_transition(
+            weight(risk, on=risk.controls), controls=None, cluster="firm", estimator="weighting"
+        ),
+        lambda: structural_transition(risk, controls=risk.controls, cluster="firm", estimator="doubly_robust"),
+    )
+    rows: list[ReplicationRow] = []
+    for one, estimate in zip(asked_designs(context), estimates, strict=True):
+        try:
+            rows += fill(context, [one], estimate())
+        except MissieError as error:
+            rows.append(blank(context, one, str(error)))
+    return StepResult(tuple(rows))
 
 
 def asked_exit(context: Context) -> list[Asked]:

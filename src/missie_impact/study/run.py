@@ -87,6 +87,7 @@ def _steps(context: Context) -> list[Step]:
             tuple(attainment.asked_indicator(context, cohorts)),
             partial(attainment.indicator_step, cohorts=cohorts),
         ),
+        Step("becoming structural, by design", tuple(headlines.asked_designs(context)), headlines.designs_step),
         Step(
             "variants of leaving a market",
             tuple(headlines.asked_exit_variants(context)),
