@@ -19,6 +19,7 @@ from missie_impact.errors import (
     SeparationError,
 )
 from missie_impact.numerics.binomial import BinomialFit, fit_binomial
+from missie_impact.numerics.cells import INTERCEPT
 from missie_impact.numerics.covariance import Clusters, Scores, clusters_of, fit_scores, with_information
 from missie_impact.numerics.design import Column, Design, Factor, build_design
 from missie_impact.numerics.links import LinkName
@@ -269,9 +270,11 @@ def _predicted_rows(y: Floats, design: Design, used: Positions, treatment: str) 
             "Rescale controls of very different size, or leave some out."
         )
     if set(found.columns) & set(design.positions(treatment)):
+        names = dict.fromkeys(v for j in found.columns for v in design.terms[j].variables)
+        controls = [name for name in names if name not in (treatment, INTERCEPT.variable)]
         raise SeparationError(
-            f"separation: terms {[design.terms[j].name for j in found.columns]} together predict "
-            f"{int(found.rows.sum())} rows perfectly, so the effect of `{treatment}` has no finite estimate. Leave out "
-            "one of these terms, or merge levels."
+            f"separation: {int(found.rows.sum())} of {len(y)} rows are predicted perfectly by `{treatment}` together "
+            f"with {len(controls)} controls, so its effect has no finite estimate. Leave out controls or merge their "
+            f"levels; those with a part in it: {', '.join(controls)}."
         )
     return used[found.rows]

@@ -74,7 +74,7 @@ class Engine:
             settings["memory_limit"] = memory_limit
         try:
             connection = duckdb.connect(":memory:", config=settings)
-            connection.execute("SET enable_progress_bar = false")  # it would write to standard output
+            _hide_progress(connection)
             connection.execute(f"CREATE TABLE {self._tag} (x INTEGER)")
         except duckdb.Error as error:
             message = f"The engine does not start with threads={threads!r}, memory_limit={memory_limit!r}"
@@ -362,6 +362,16 @@ def _column(values: Any) -> Any:
 def _lazy(native: Any) -> Lazy:
     frame = nw.from_native(native)
     return frame if isinstance(frame, nw.LazyFrame) else frame.lazy()
+
+
+def _hide_progress(connection: Any) -> None:
+    """Turn DuckDB's bar off where it is on: it would write to standard output.
+
+    In Jupyter without ipywidgets it is off already, and DuckDB refuses to be told so.
+    """
+    shown = connection.execute("SELECT current_setting('enable_progress_bar')").fetchone()
+    if shown and shown[0]:
+        connection.execute("SET enable_progress_bar = false")
 
 
 def _shut(connection: Any, folder: Path | None) -> None:
