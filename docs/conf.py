@@ -33,5 +33,18 @@ python_maximum_signature_line_length = 100
 
 html_theme = "pydata_sphinx_theme"
 html_title = "missie_impact"
-html_theme_options = {"navigation_with_keys": False, "show_toc_level": 2, "footer_start": [], "footer_end": []}
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
+html_theme_options = {
+    "navigation_with_keys": False,
+    "show_toc_level": 2,
+    "header_links_before_dropdown": 6,
+    "navbar_persistent": ["search-button"],
+    "footer_start": [],
+    "footer_end": [],
+}
+# only these have pages below them
+WITH_PAGES_BELOW = ("api", "methods/index", "decisions/index")
+ALONE = [path.stem for path in Path(__file__).parent.glob("*.md") if path.stem not in WITH_PAGES_BELOW]
+html_sidebars: dict[str, list[str]] = {name: [] for name in ALONE}
 html_show_sourcelink = False

@@ -164,10 +164,24 @@ def rooms_part() -> str:
 
 
 def definitions_part() -> str:
-    """Every rule with value, options, status and source."""
+    """Every rule with value, options, status and source; six columns would not fit a page."""
     rules = mi.Definitions().describe()
     counts = ", ".join(f"{n} {status}" for status, n in rules["status"].value_counts().items())
-    return f"{len(rules)} rules: {counts}.\n\n{pipe_table(rules)}\n"
+    shown = pd.DataFrame(
+        {
+            "name": rules["name"],
+            "value": rules["value"],
+            "rule": [
+                f"{rule} ({options.replace(', ', ' / ')})" if options else rule
+                for rule, options in zip(rules["rule"], rules["options"], strict=True)
+            ],
+            "status": [
+                f"{status}: {source}" if source else status
+                for status, source in zip(rules["status"], rules["source"], strict=True)
+            ],
+        }
+    )
+    return f"{len(rules)} rules: {counts}. Options stand behind the rule, between brackets.\n\n{pipe_table(shown)}\n"
 
 
 def catalogue_part() -> str:
@@ -186,8 +200,8 @@ def coverage_part(path: Path) -> str:
     if not path.exists():
         return (
             "The numbers are not part of this build. `make validate` computes them (long; it goes on where it was\n"
-            "stopped) and writes `validation-output/coverage.csv`; copied to `docs/validation/coverage.csv` it appears\n"
-            "here as two tables, bias and coverage, estimators by regime.\n"
+            "stopped) and writes `validation-output/coverage.csv`; copied to `docs/validation/coverage.csv` it\n"
+            "appears here as two tables, bias and coverage, estimators by regime.\n"
         )
     table = pd.read_csv(path)
     if "group" in table:
