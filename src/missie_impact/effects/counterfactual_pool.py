@@ -17,6 +17,7 @@ from missie_impact.panel.size import size_class
 from missie_impact.registers.engine import Lazy
 from missie_impact.risksets.covariates import EXPORTS_FROM_EUR, add_country_group
 from missie_impact.risksets.sampling import keyed_uniform
+from missie_impact.risksets.trials import with_life
 
 PATH_YEARS = 4
 LEVELS_FROM_EUR = tuple(4**k for k in range(2, 16))  # classes of the mean yearly exports of a pair
@@ -78,8 +79,8 @@ class Pool:
 def make_pool(panel: Panel, trial: Trial, matching: Matching, instruments: Sequence[str] | None, seed: int) -> Pool:
     """Return the supported pairs of a trial and candidates without support.
 
-    Both arms: the firm is in the register in the year before the support (and before the base year), the pair had no
-    support in the years of the wash-out. Candidates belong to firms without any support in the support year. Pairs
+    Both arms: the firm is in the register in the year before the support (and before the base year) and exists in the
+    year of the support, the pair had no support in the years of the wash-out. Candidates belong to firms without any support in the support year. Pairs
     with exports in the years of the matching are drawn per cell (size, sector, market group, active years, level);
     for supported pairs without any, firms of the same size, sector and class of exports are drawn for the same market.
     """
@@ -115,7 +116,7 @@ def make_pool(panel: Panel, trial: Trial, matching: Matching, instruments: Seque
     rows = rows.merge(firms, on="firm").merge(_groups(panel, trial.base), on="market")
     steps = (
         _step(f"{trial.support}: supported pairs", treated, ""),
-        _step(f"{trial.support}: in the register in the year before", known, "firm not in the register before"),
+        _step(f"{trial.support}: in the register", known, "firm not in the register the year before, or ceased"),
         _step(f"{trial.support}: no support in the years before", kept, "pair supported in the years before"),
     )
     return Pool(rows.sort_values(PAIR, ignore_index=True), steps)
@@ -151,6 +152,9 @@ def _firms(panel: Panel, trial: Trial, matching: Matching) -> pd.DataFrame:
     if trial.is_placebo:
         later = panel.firm_years.filter(nw.col("year") == trial.support - 1).select("firm")
         seen = seen.join(later, on="firm", how="semi")
+    # Who got support existed in the year of it; a firm that ceased before it could not have got it.
+    seen = with_life(seen.with_columns(year=nw.lit(trial.support).cast(nw.Int64)), panel)
+    seen = seen.filter(nw.col("in_register") == 1).select("firm", "size", "sector", "log_workers")
     year = trial.base + min(matching.years[-1], -1)
     totals = panel.firm_trade.filter(nw.col("year") == year).select("firm", "exports_cents", "export_markets")
     rows = panel.collect(seen.join(totals, on="firm", how="left"), sort_by=["firm"])
