@@ -82,7 +82,17 @@ def _rule(default: Any, status: Status, rule: str, *options: Any, source: str = 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definitions:
-    """The rules of a study. Change one with :meth:`replace`; read them with :meth:`describe`."""
+    """The rules of a study. Change one with :meth:`replace`; read them with :meth:`describe`.
+
+    Examples
+    --------
+    >>> import missie_impact as mi
+    >>> rules = mi.CBS_2024.replace(min_years=2)
+    >>> rules.window, rules.min_years
+    (4, 2)
+    >>> rules.describe().columns.tolist()
+    ['name', 'value', 'rule', 'options', 'status', 'source']
+    """
 
     window: int = _rule(
         4, "carried over", "years in the status window", source="CBS Internationalisation Monitor 2020-III"

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 
 class MissieError(Exception):
-    """Base of every error this library raises on purpose. Messages never hold a firm's value."""
+    """Base of every error this library raises on purpose. Messages never hold a firm's value.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import missie_impact as mi
+    >>> try:
+    ...     mi.RiskSet.from_frame(pd.DataFrame({"went": [1]}), outcome="left", treatment="went")
+    ... except mi.MissieError as error:
+    ...     type(error).__name__
+    'SchemaError'
+    """
 
 
 class SchemaError(MissieError, ValueError):

@@ -71,6 +71,13 @@ def published() -> pd.DataFrame:
     References
     ----------
     CBS (2024), maatwerk 2024/17; the minister's letter to parliament on the missions of 2025 (2026).
+
+    Examples
+    --------
+    >>> import missie_impact as mi
+    >>> figures = mi.published().set_index("id")
+    >>> figures.loc["R1.trade.all", ["value", "scale"]].tolist()
+    [np.float64(7.2), 'risk_difference']
     """
     names = [field.name for field in fields(PublishedFigure)]
     table = pd.DataFrame([[getattr(figure, name) for name in names] for figure in published_figures()], columns=names)
