@@ -32,6 +32,8 @@ COLUMNS = (
 class Balance:
     """How alike treated and untreated units are, before and after matching or weighting. Aggregates only.
 
+    Made by :func:`balance`.
+
     Attributes
     ----------
     table : one row per group and term, ready for a love plot: means, ``difference_before`` and ``difference_after``
@@ -109,6 +111,16 @@ def balance(
     References
     ----------
     Austin (2011), Multivariate Behavioral Research 46, 399-424; Stuart (2010), Statistical Science 25, 1-21.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import missie_impact as mi
+    >>> table = pd.DataFrame({"went": [1, 1, 1, 0, 0, 0, 0], "left": [0] * 7, "large": [1, 1, 0, 1, 0, 0, 0]})
+    >>> risk = mi.RiskSet.from_frame(table, outcome="left", treatment="went")
+    >>> found = mi.balance(mi.weight(risk, on=["large"]))
+    >>> found.table[["difference_before", "difference_after"]].round(2).abs().values.tolist()
+    [[0.72, 0.0], [0.72, 0.0]]
     """
     if not threshold > 0:
         raise SettingsError(f"threshold: expected a number above 0, found {threshold!r}.")
