@@ -43,6 +43,17 @@ class Bootstrap:
     draws : how often the clusters are drawn again
     seed : of the draws, the same for every subgroup
     progress : whether a bar is shown; None: on a terminal only
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import missie_impact as mi
+    >>> table = pd.DataFrame({"went": [0] * 10 + [1] * 10, "left": [1] * 2 + [0] * 8 + [1] * 5 + [0] * 5})
+    >>> risk = mi.RiskSet.from_frame(table, outcome="left", treatment="went")
+    >>> options = mi.FitOptions(bootstrap=mi.Bootstrap(draws=50, progress=False))
+    >>> found = mi.structural_transition(risk, cluster=None, controls=None, options=options)
+    >>> found.vcovs
+    ('model', 'model, fixed covariates', 'model, bootstrap')
     """
 
     draws: int = 999
@@ -62,6 +73,18 @@ class WildBootstrap:
     ----------
     draws : of the signs of the clusters
     seed : of the draws
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import missie_impact as mi
+    >>> table = pd.DataFrame({"firm": range(40), "went": [0] * 20 + [1] * 20})
+    >>> table["later"] = [0, 0, 0, 1] * 5 + [0, 1] * 10
+    >>> risk = mi.RiskSet.from_frame(table, outcome="later", treatment="went", firm="firm")
+    >>> options = mi.FitOptions(wild=mi.WildBootstrap(draws=199))
+    >>> found = mi.structural_transition(risk, cluster="firm", controls=None, options=options)
+    >>> 0 < found.effect("log_odds").p_value < 1
+    True
     """
 
     draws: int = 9_999

@@ -54,6 +54,16 @@ def cause_specific_hazards(
     Effect
         One group per cause, ``exit``, ``death``, ``lost`` (``size=sme: exit`` with ``by=``), with all scales of
         :func:`market_exit`. A cause too rare for a model is NaN and says why.
+
+    Examples
+    --------
+    ``panel`` as made by :func:`build_panel`:
+
+    >>> import missie_impact as mi
+    >>> risk = mi.exit_risk_set(panel)
+    >>> found = mi.cause_specific_hazards(risk, cluster="firm", controls=["log_exports"])
+    >>> [group.group for group in found.groups]
+    ['exit', 'death', 'lost']
     """
     source, _ = parts(risk)
     if source.roles.cause is None:

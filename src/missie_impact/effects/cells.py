@@ -111,6 +111,17 @@ def hazard_from_cells(
     -------
     Effect
         ``hazard_ratio_conditional`` and ``log_hazard`` (logit: ``odds_ratio_conditional``, ``log_odds``).
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import missie_impact as mi
+    >>> table = pd.DataFrame({"firm": range(200), "went": [0, 1] * 100, "year": 1})
+    >>> table["left"] = [1, 1, 1, 0] * 10 + [0] * 160
+    >>> risk = mi.RiskSet.from_frame(table, outcome="left", treatment="went", firm="firm", duration="year")
+    >>> found = mi.hazard_from_cells(risk, cluster="firm", controls=["year"])
+    >>> round(found.effect("hazard_ratio_conditional").estimate, 2)
+    0.47
     """
     roles = risk.roles
     column = (getattr(roles, cluster) or cluster) if cluster in ("firm", "market") else cluster

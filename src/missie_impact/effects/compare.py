@@ -27,6 +27,8 @@ METHODS = ("holm", "bonferroni", "hochberg", "fdr_bh", "none")
 class GroupTest:
     """Whether an effect differs between groups.
 
+    Made by :func:`compare_groups`.
+
     Attributes
     ----------
     scale : of the effect; ratios are compared in logs
@@ -93,6 +95,17 @@ def compare_groups(effect: Effect, scale: str, *, by: str | None = None, method:
     References
     ----------
     Wald test on stacked estimating equations: Stefanski and Boos (2002), The American Statistician 56, 29-38.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import missie_impact as mi
+    >>> table = pd.DataFrame({"went": [0, 0, 1, 1] * 2, "left": [0, 1] * 4, "size": ["sme"] * 4 + ["large"] * 4})
+    >>> table["rows"] = [50, 50, 80, 20, 50, 50, 50, 50]
+    >>> risk = mi.RiskSet.from_frame(table, outcome="left", treatment="went", frequency="rows")
+    >>> found = mi.structural_transition(risk, cluster=None, controls=None, by="size")
+    >>> mi.compare_groups(found, "odds_ratio").pairs["difference"].round(2).tolist()
+    [4.0]
     """
     if scale not in effect.scales:
         raise SettingsError(f"no scale {scale!r}: expected one of {list(effect.scales)}.")

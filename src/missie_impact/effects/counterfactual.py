@@ -41,6 +41,16 @@ class CounterfactualOptions:
     conf_level : of the intervals
     placebo : also compute the placebo, where the data reach back far enough
     margin_pp : largest placebo difference in the share of growers that still counts as none, percentage points
+
+    Examples
+    --------
+    ``panel`` as made by :func:`build_panel`:
+
+    >>> import missie_impact as mi
+    >>> options = mi.CounterfactualOptions(ratio=1, draws=50, placebo=False)
+    >>> found = mi.counterfactual_indicator(panel, (2020,), matchings=("with_last_year",), options=options)
+    >>> found.placebo is None
+    True
     """
 
     ratio: int = 5
@@ -95,6 +105,15 @@ def counterfactual_indicator(
     -----
     Both arms: pairs without support in the years of the wash-out, firms in the register the year before. What is left
     out is counted in the flow. See ``docs/methods/counterfactual_indicator.md``.
+
+    Examples
+    --------
+    ``panel`` as made by :func:`build_panel`:
+
+    >>> import missie_impact as mi
+    >>> found = mi.counterfactual_indicator(panel, cohorts=(2020,), matchings=("with_last_year",))
+    >>> found.table[["observed", "expected", "difference"]].shape
+    (42, 3)
     """
     chosen = options or CounterfactualOptions()
     unknown = sorted(set(matchings) - set(MATCHINGS))

@@ -20,6 +20,8 @@ HEAVY = "indicative, heavy tail"
 class CounterfactualIndicator:
     """The budget indicator beside the same statistic for comparable pairs without support. Aggregates only.
 
+    Made by :func:`counterfactual_indicator`.
+
     Attributes
     ----------
     table : one row per cohort (and "all"), group, matching and figure. ``observed``, ``expected`` (without support),

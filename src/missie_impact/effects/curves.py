@@ -24,6 +24,8 @@ CURVE_TEXT = frozenset({"group", "arm", "reason"})
 class Curve:
     """A curve per group and arm, with what stands behind each of its points. Aggregates only.
 
+    Made by :func:`survival_curve`, :func:`standardised_survival` and the other curves.
+
     Attributes
     ----------
     outcome : what happens to the unit, such as "leaving the market"

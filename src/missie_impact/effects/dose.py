@@ -36,6 +36,8 @@ Counted = Literal["in_t", "up_to_t"]
 class DoseEffect:
     """Effects of each dose against none, and their trend.
 
+    Made by :func:`dose_effect`.
+
     Attributes
     ----------
     effect : groups ``dose=1``, ``dose=2``, ... each against all untreated rows; all scales
@@ -104,6 +106,18 @@ def dose_effect(
     References
     ----------
     Greenland and Longnecker (1992), American Journal of Epidemiology 135, 1301-1309: trend from correlated classes.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import missie_impact as mi
+    >>> table = pd.DataFrame({"missions": [0, 1, 2] * 20})
+    >>> table["structural"] = [0] * 24 + [0, 0, 1] * 4 + [0, 1, 1] * 4 + [1] * 12
+    >>> table["went"] = (table["missions"] > 0).astype(int)
+    >>> risk = mi.RiskSet.from_frame(table, outcome="structural", treatment="went")
+    >>> found = mi.dose_effect(risk, cluster=None, controls=None)
+    >>> [round(found.effect.effect("odds_ratio", group=dose).estimate, 2) for dose in ("dose=1", "dose=2")]
+    [2.67, 6.0]
     """
     if counted not in ("in_t", "up_to_t"):
         raise SettingsError(f"counted: expected 'in_t' or 'up_to_t', found {counted!r}.")

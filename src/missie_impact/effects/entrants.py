@@ -58,6 +58,8 @@ class Stratified:
 class EntrantSurvival:
     """What is known about entrants through a mission. Aggregates only.
 
+    Made by :func:`entrant_survival`.
+
     Attributes
     ----------
     curve : share of entrants still there, by arm and year since entry, controls weighted to the strata of the treated
@@ -124,6 +126,15 @@ def entrant_survival(
     ------
     NoParticipantError
         If no entrant went on a mission, or none has another entrant in its stratum.
+
+    Examples
+    --------
+    ``panel`` as made by :func:`build_panel`:
+
+    >>> import missie_impact as mi
+    >>> found = mi.entrant_survival(panel, cluster="firm")
+    >>> list(found.comparison.columns)
+    ['group', 'scale', 'year', 'estimate', 'std_error', 'conf_low', 'conf_high', 'reason']
     """
     risk = entrant_risk_set(panel, outcome=outcome)
     design = stratify(risk, strata)

@@ -46,6 +46,16 @@ def market_entry(
     ------
     NoParticipantError, NoEventError, SeparationError, CollinearityError
         Where the whole call has no estimate.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import missie_impact as mi
+    >>> table = pd.DataFrame({"went": [0] * 10 + [1] * 10, "entered": [1] * 2 + [0] * 8 + [1] * 5 + [0] * 5})
+    >>> risk = mi.RiskSet.from_frame(table, outcome="entered", treatment="went")
+    >>> found = mi.market_entry(risk, cluster=None, controls=None)
+    >>> round(found.effect("risk_difference").estimate, 2)
+    0.3
     """
     return structural_transition(
         risk,

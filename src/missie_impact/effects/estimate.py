@@ -49,6 +49,16 @@ class FitOptions:
     wild : p value of a score wild bootstrap that imposes no effect, for few treated clusters: ``GroupResult.tests``
     duration_classes : lower bounds of the duration classes of whole spells and own tables, the last one open. None
         leaves the duration out, for a baseline that stands among the controls
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import missie_impact as mi
+    >>> table = pd.DataFrame({"went": [0] * 10 + [1] * 10, "structural": [1] * 2 + [0] * 8 + [1] * 5 + [0] * 5})
+    >>> risk = mi.RiskSet.from_frame(table, outcome="structural", treatment="went")
+    >>> options = mi.FitOptions(conf_level=0.9)
+    >>> mi.structural_transition(risk, cluster=None, controls=None, options=options).conf_level
+    0.9
     """
 
     conf_level: float = 0.95

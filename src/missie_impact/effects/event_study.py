@@ -19,6 +19,8 @@ Positions = NDArray[np.intp]
 class EventStudy:
     """Estimates by time since treatment, the base period left out.
 
+    Made by :func:`event_study`.
+
     Attributes
     ----------
     outcome : name of the outcome
@@ -105,6 +107,14 @@ def event_study(
     ------
     SettingsError
         If shapes differ, times repeat or hold the base period, or the covariance is not one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import missie_impact as mi
+    >>> study = mi.event_study([-2, 0, 1], [0.1, 1.0, 1.2], np.diag([0.01, 0.01, 0.01]))
+    >>> study.tidy()["std_error"].round(2).tolist()
+    [0.1, 0.1, 0.1]
     """
     at = np.asarray(times, dtype=np.float64)
     value, matrix = np.asarray(estimate, dtype=np.float64), np.asarray(covariance, dtype=np.float64)

@@ -72,6 +72,16 @@ def market_exit(
     ----------
     Prentice and Gloeckler (1978), Biometrics 34, 57-67; Allison (1982), Sociological Methodology 13, 61-98; Efron
     (1977), JASA 72, 557-565.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import missie_impact as mi
+    >>> table = pd.DataFrame({"went": [0, 0, 1, 1], "year": 1, "left": [0, 1, 0, 1], "rows": [80, 20, 90, 10]})
+    >>> risk = mi.RiskSet.from_frame(table, outcome="left", treatment="went", duration="year", frequency="rows")
+    >>> found = mi.market_exit(risk, cluster=None, controls=None)
+    >>> round(found.effect("hazard_ratio_conditional").estimate, 2)
+    0.47
     """
     chosen = exit_options(options)
     check_model(model, chosen)

@@ -51,6 +51,14 @@ def exit_codings(
     ------
     SettingsError
         If a coding is unknown.
+
+    Examples
+    --------
+    ``panel`` as made by :func:`build_panel`:
+
+    >>> import missie_impact as mi
+    >>> mi.exit_codings(panel, controls=None, codings=["trials from t+1"])["coding"].tolist()
+    ['trials from t+1']
     """
     unknown = [coding for coding in codings if coding not in CODINGS]
     if unknown:

@@ -53,6 +53,8 @@ CELL_COLUMNS = ("by", "level", "n_rows", "n_firms", "observed", "expected", "rat
 class ExitDiagnostics:
     """What speaks for and against an exit model. No cell stands on fewer than ten firms.
 
+    Made by :func:`exit_diagnostics`.
+
     Attributes
     ----------
     proportionality : tests that the effect is the same at all durations: term, df, statistic, p_value
@@ -126,6 +128,16 @@ def exit_diagnostics(
     References
     ----------
     Grambsch and Therneau (1994), Biometrika 81, 515-526; Pregibon (1980), Applied Statistics 29, 15-24.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import missie_impact as mi
+    >>> table = pd.DataFrame({"went": [0, 0, 1, 1] * 2, "year": [1] * 4 + [2] * 4, "left": [0, 1] * 4})
+    >>> table = table.loc[table.index.repeat([80, 20, 90, 10, 80, 20, 80, 20])]
+    >>> risk = mi.RiskSet.from_frame(table, outcome="left", treatment="went", duration="year")
+    >>> mi.exit_diagnostics(risk, cluster=None, controls=None).proportionality["p_value"].round(2).tolist()
+    [0.13, 0.13]
     """
     chosen = exit_options(options)
     check_model(model, chosen)

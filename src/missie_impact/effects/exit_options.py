@@ -28,6 +28,16 @@ class ExitOptions(FitOptions):
     strata : columns whose combinations have a baseline of their own (Cox only)
     ties : "efron", or "breslow" which pulls effects towards zero with yearly data (Cox only)
     horizon : years of follow-up of the standardised survival of an own table; trials have that of their definitions
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import missie_impact as mi
+    >>> table = pd.DataFrame({"went": [0, 0, 1, 1], "year": 1, "left": [0, 1, 0, 1], "rows": [80, 20, 90, 10]})
+    >>> risk = mi.RiskSet.from_frame(table, outcome="left", treatment="went", duration="year", frequency="rows")
+    >>> options = mi.ExitOptions(duration_classes=None, conf_level=0.9)
+    >>> mi.market_exit(risk, cluster=None, controls=None, options=options).conf_level
+    0.9
     """
 
     baseline: str = "dummies"

@@ -69,6 +69,16 @@ def effect_by_year(
     ------
     SettingsError
         If the rows have no such years, more than twenty of them, or only one.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import missie_impact as mi
+    >>> table = pd.DataFrame({"went": [0, 0, 1, 1] * 2, "year": [1] * 4 + [2] * 4, "left": [0, 1] * 4})
+    >>> table["rows"] = [80, 20, 90, 10, 80, 20, 80, 20]
+    >>> risk = mi.RiskSet.from_frame(table, outcome="left", treatment="went", duration="year", frequency="rows")
+    >>> mi.effect_by_year(risk, cluster=None, controls=None).table["estimate"].round(2).tolist()
+    [0.47, 1.0]
     """
     chosen = exit_options(options)
     check_model(model, chosen)

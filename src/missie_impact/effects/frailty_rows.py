@@ -36,6 +36,16 @@ class Frailty:
         trade tells about the effect. None: yes on registers, no on own tables
     before_entry : 0/1 column that marks rows survived before a spell was first followed; not needed where all spells
         are followed from their origin
+
+    Examples
+    --------
+    ``panel`` as made by :func:`build_panel`:
+
+    >>> import missie_impact as mi
+    >>> risk = mi.exit_risk_set(panel)
+    >>> found = mi.market_exit(risk, cluster="firm", controls=["log_exports"], frailty=mi.Frailty("firm", points=5))
+    >>> "hazard_ratio" in found.scales
+    True
     """
 
     level: str | tuple[str, ...]

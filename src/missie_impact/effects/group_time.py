@@ -60,6 +60,12 @@ class GroupTimeOptions:
     bootstrap : draws of a multiplier bootstrap by cluster for errors and bands; 0 for analytic ones
     seed : of the bootstrap and the bands
     conf_level : of intervals and bands
+
+    Examples
+    --------
+    >>> import missie_impact as mi
+    >>> mi.GroupTimeOptions(base_period="universal").correction
+    'cr0'
     """
 
     base_period: BasePeriod = "varying"
@@ -100,7 +106,7 @@ class Overall:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GroupTimeEffects:
-    """Effects by cohort and period. Aggregates only: estimates, covariances and counts.
+    """Effects by cohort and period: estimates, covariances and counts only. Made by :func:`group_time_effects`.
 
     Attributes
     ----------
@@ -263,6 +269,16 @@ def group_time_effects(
     ----------
     Callaway and Sant'Anna (2021), Journal of Econometrics 225, 200-230; Sant'Anna and Zhao (2020), Journal of
     Econometrics 219, 101-122. Reference implementation: R's ``did`` 2.1.2.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import missie_impact as mi
+    >>> table = pd.DataFrame({"firm": [1, 2, 3, 4] * 2, "year": [2010] * 4 + [2011] * 4})
+    >>> table = table.assign(first=[2011, 2011, 0, 0] * 2, exports=[1.0, 3.0, 2.0, 4.0, 5.0, 6.0, 3.0, 4.0])
+    >>> roles = {"outcome": "exports", "unit": "firm", "time": "year", "first_treated": "first"}
+    >>> mi.group_time_effects(table, **roles, cluster="firm").table["estimate"].round(2).tolist()
+    [3.0]
     """
     for name, value, known in (
         ("comparison", comparison, get_args(Comparison)), ("estimator", estimator, get_args(Estimator)),

@@ -42,6 +42,18 @@ def cumulative_incidence(
     References
     ----------
     Aalen and Johansen (1978), Scandinavian Journal of Statistics 5, 141-150; Geskus (2011), Biometrics 67, 39-49.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import missie_impact as mi
+    >>> table = pd.DataFrame({"went": [0, 1] * 4, "since": 0, "until": [1, 1, 2, 2, 3, 3, 4, 4]})
+    >>> table["cause"] = ["exit", "exit", "death", "exit", "exit", "death", "open", "open"]
+    >>> table["left"] = (table["cause"] == "exit").astype(int)
+    >>> roles = {"outcome": "left", "treatment": "went", "start": "since", "duration": "until", "cause": "cause"}
+    >>> curve = mi.cumulative_incidence(mi.RiskSet.from_frame(table, **roles), cluster=None).table
+    >>> curve.query("group == 'exit' and arm == 'untreated'")["estimate"].round(2).tolist()
+    [0.0, 0.25, 0.25, 0.5, 0.5]
     """
     followed = follow(risk, cluster=cluster, by=by, start=start)
     tables = []

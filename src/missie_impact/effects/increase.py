@@ -39,6 +39,18 @@ class IncreaseOptions:
         percentile of mean yearly exports in t-4..t-1 of pairs that had any, to two digits; known before t
     before, after : columns of yearly exports before t (earliest first) and after it; those of a built risk set if empty
     conf_level : of intervals
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import missie_impact as mi
+    >>> table = pd.DataFrame({"went": [0, 0, 1, 1], "rise": [10.0, 0.0, 40.0, 20.0], "before": 100.0})
+    >>> table["after"] = table["before"] + table["rise"]
+    >>> risk = mi.RiskSet.from_frame(table, outcome="rise", treatment="went")
+    >>> options = mi.IncreaseOptions(before=("before",), after=("after",), winsorise_eur=130.0)
+    >>> found = mi.export_increase(risk, cluster=None, controls=None, options=options)
+    >>> round(found.effect("att_eur_winsorised").estimate, 2)
+    20.0
     """
 
     winsorise_eur: float | None = None
@@ -97,6 +109,17 @@ def export_increase(
     References
     ----------
     Santos Silva and Tenreyro (2006), REStat 88, 641-658; Wooldridge (2023), Econometrics Journal 26, C31-C66.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import missie_impact as mi
+    >>> table = pd.DataFrame({"went": [0, 0, 0, 1, 1], "rise": [10.0, 0.0, -10.0, 40.0, 20.0]})
+    >>> table["before"], table["after"] = 100.0, 100.0 + table["rise"]
+    >>> risk = mi.RiskSet.from_frame(table, outcome="rise", treatment="went")
+    >>> options = mi.IncreaseOptions(before=("before",), after=("after",), winsorise_eur=150.0)
+    >>> round(mi.export_increase(risk, cluster=None, controls=None, options=options).effect("att_eur").estimate, 2)
+    30.0
     """
     if estimator not in get_args(Estimator):
         raise SettingsError(f"estimator: expected one of {list(get_args(Estimator))}, found {estimator!r}.")

@@ -46,6 +46,17 @@ class Protocol:
         panel, and nothing from an own table
     stabilised : divide by the probability given the controls alone, so that weights correct for the history only
     truncate : None keeps all weights; a share such as 0.99 cuts them at that quantile, which trades bias for variance
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import missie_impact as mi
+    >>> table = pd.DataFrame({"went": [0] * 20 + [1] * 20, "structural": [1, 0, 0, 0, 0] * 4 + [1, 0] * 10})
+    >>> table["later"] = [2 if row in (0, 1, 2, 6, 12) else None for row in range(40)]
+    >>> risk = mi.RiskSet.from_frame(table, outcome="structural", treatment="went")
+    >>> found = mi.per_protocol(risk, cluster=None, controls=None, protocol=mi.Protocol(years=1, later="later"))
+    >>> round(found.effect("risk_without").estimate, 2)
+    0.2
     """
 
     years: int = 3
@@ -131,6 +142,17 @@ def per_protocol(
     References
     ----------
     Robins and Finkelstein (2000), Biometrics 56, 779-788; Hernan and Robins (2020), chapters 12 and 22.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import missie_impact as mi
+    >>> table = pd.DataFrame({"went": [0] * 20 + [1] * 20, "structural": [1, 0, 0, 0, 0] * 4 + [1, 0] * 10})
+    >>> table["next_mission"] = [2 if row in (0, 1, 2, 6, 12) else None for row in range(40)]
+    >>> risk = mi.RiskSet.from_frame(table, outcome="structural", treatment="went")
+    >>> found = mi.per_protocol(risk, cluster=None, controls=None)
+    >>> round(found.effect("risk_with").estimate, 2)
+    0.5
     """
     if panel is not None:
         risk = with_later_missions(risk, panel, years=protocol.years)

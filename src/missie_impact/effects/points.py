@@ -43,6 +43,17 @@ class CurveOptions:
         else every time with an event, or 1,000 of them evenly
     bands : whether to compute bands that hold at all times at once
     draws, seed : of the simulation behind the bands
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import missie_impact as mi
+    >>> table = pd.DataFrame({"went": [0, 1] * 3, "since": 0, "until": [1, 2, 2, 3, 4, 4]})
+    >>> table["left"] = [1, 1, 1, 1, 0, 0]
+    >>> risk = mi.RiskSet.from_frame(table, outcome="left", treatment="went", start="since", duration="until")
+    >>> curve = mi.survival_curve(risk, cluster=None, options=mi.CurveOptions(times=(2, 4), bands=False))
+    >>> curve.table["time"].tolist()
+    [2.0, 4.0, 2.0, 4.0]
     """
 
     conf_level: float = 0.95

@@ -41,6 +41,15 @@ class PoissonOptions:
         and effects that are not nested in the cluster, which is the default of R's fixest
     three_way : take the incidental bias of sender x year, receiver x year and pair effects out of the coefficients:
         the columns (sender, receiver, year)
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import missie_impact as mi
+    >>> table = pd.DataFrame({"went": [0, 0, 1, 1], "exports": [10, 30, 50, 70]})
+    >>> found = mi.poisson_effect(table, "exports", "went", cluster=None, options=mi.PoissonOptions(conf_level=0.9))
+    >>> found.conf_level
+    0.9
     """
 
     conf_level: float = 0.95
@@ -100,6 +109,15 @@ def poisson_effect(
     ----------
     Santos Silva and Tenreyro (2006), REStat 88, 641-658; Correia, Guimaraes and Zylkin (2020), Stata Journal 20,
     95-115; Weidner and Zylkin (2021), JIE 132, 103513. Reference implementation: R's ``fixest::fepois``.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import missie_impact as mi
+    >>> table = pd.DataFrame({"went": [0, 0, 1, 1], "exports": [10, 30, 50, 70]})
+    >>> found = mi.poisson_effect(table, "exports", "went", cluster=None)
+    >>> round(found.effect("mean_ratio").estimate, 2)
+    3.0
     """
     risk, weight = parts(source) if isinstance(source, RiskSet) or hasattr(source, "risk") else (None, None)
     outcome, treated, named = _roles(risk, outcome, treatment, weights)

@@ -37,6 +37,13 @@ class EuroEffect:
     n_cohorts : support years that the firms come from
     interval : "" or "indicative, heavy tail"
     missions_only : the support consists of missions, so that their budget is the one to divide by
+
+    Examples
+    --------
+    >>> import missie_impact as mi
+    >>> effect = mi.EuroEffect(10e6, 4e6, 16e6, n_firms=50)
+    >>> mi.effect_price(effect).table["quantity"].tolist()
+    ['per supported firm', 'per mission', 'per euro of the mission budget']
     """
 
     eur_per_year: float
@@ -51,6 +58,8 @@ class EuroEffect:
 @dataclass(frozen=True, slots=True, eq=False)
 class EffectPrice:
     """What a euro effect means per firm, per mission and per euro of budget.
+
+    Made by :func:`effect_price`.
 
     Attributes
     ----------
@@ -105,6 +114,13 @@ def effect_price(
     ------
     SettingsError
         If the figure is not in euro, or missions or budget are not above zero.
+
+    Examples
+    --------
+    >>> import missie_impact as mi
+    >>> effect = mi.EuroEffect(10e6, 4e6, 16e6, n_firms=50, n_cohorts=2)
+    >>> mi.effect_price(effect, missions=20).table[["quantity", "estimate"]].values.tolist()
+    [['per supported firm', 200000.0], ['per mission', 500000.0], ['per euro of the mission budget', 2.0]]
     """
     found = effect if isinstance(effect, EuroEffect) else _line(effect, figure, cohort, group, matching)
     letter = published_figure(BUDGET_ID)

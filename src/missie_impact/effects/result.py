@@ -168,6 +168,8 @@ class Estimate:
 
     ``std_error`` and ``statistic`` of a ratio are those of its logarithm; ``statistic`` and ``p_value`` are NaN for
     levels (a risk, a survival), where zero is no hypothesis.
+
+    Made by :meth:`Effect.effect`.
     """
 
     outcome: str
@@ -190,6 +192,8 @@ class Estimate:
 
 class Fit:
     """Rows behind an estimate, for further work in the same session. It cannot be saved: it holds microdata.
+
+    Made by :func:`structural_transition` and others with ``keep_fit=True``.
 
     Attributes
     ----------
@@ -215,6 +219,8 @@ class Fit:
 @dataclass(frozen=True, slots=True, eq=False)
 class Effect:
     """An estimated effect on all its scales, by group. Frozen; aggregates only.
+
+    Made by :func:`structural_transition` and the other estimators.
 
     Attributes
     ----------

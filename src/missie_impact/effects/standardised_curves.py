@@ -88,6 +88,16 @@ def standardised_survival(
     ------
     SettingsError
         If the treatment switches within a unit, or rows are not years of units.
+
+    Examples
+    --------
+    ``panel`` as made by :func:`build_panel`:
+
+    >>> import missie_impact as mi
+    >>> risk = mi.exit_risk_set(panel)
+    >>> curve = mi.standardised_survival(risk, cluster="firm", controls=["log_exports"])
+    >>> curve.table["arm"].unique().tolist()
+    ['with', 'without', 'difference']
     """
     prepared = _prepare(risk, cluster, controls, by)
     happened = prepared.rows.y.astype(np.intp)
@@ -124,6 +134,16 @@ def standardised_incidence(
     ----------
     Prentice, Kalbfleisch and others (1978), Biometrics 34, 541-554; Young and others (2020), Statistics in Medicine 39,
     1199-1236.
+
+    Examples
+    --------
+    ``panel`` as made by :func:`build_panel`:
+
+    >>> import missie_impact as mi
+    >>> risk = mi.exit_risk_set(panel)
+    >>> curve = mi.standardised_incidence(risk, cluster="firm", controls=["log_exports"])
+    >>> sorted(curve.table["group"].unique())
+    ['exit', 'other exits', 'still there']
     """
     if model not in get_args(HazardModel):
         raise SettingsError(f"model: expected one of {list(get_args(HazardModel))}, found {model!r}.")

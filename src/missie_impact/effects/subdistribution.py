@@ -103,6 +103,18 @@ def subdistribution_hazard(
     ----------
     Fine and Gray (1999), JASA 94, 496-509; Geskus (2011), Biometrics 67, 39-49; Berger and others (2020),
     Biostatistics 21, 449-466.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import missie_impact as mi
+    >>> table = pd.DataFrame({"went": [0, 1] * 4, "since": 0, "until": [1, 2, 2, 1, 3, 4, 4, 3]})
+    >>> table["cause"] = ["exit", "exit", "death", "death", "exit", "exit", "open", "exit"]
+    >>> table["left"] = (table["cause"] == "exit").astype(int)
+    >>> roles = {"outcome": "left", "treatment": "went", "start": "since", "duration": "until", "cause": "cause"}
+    >>> found = mi.subdistribution_hazard(mi.RiskSet.from_frame(table, **roles), cluster=None, controls=None)
+    >>> round(found.effect("subdistribution_hazard_ratio").estimate, 2)
+    1.42
     """
     if model not in get_args(Model):
         raise SettingsError(f"model: expected one of {list(get_args(Model))}, found {model!r}.")

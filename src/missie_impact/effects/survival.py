@@ -72,6 +72,17 @@ def survival_curve(
     References
     ----------
     Kaplan and Meier (1958), JASA 53, 457-481; Simon and Makuch (1984), Statistics in Medicine 3, 35-44.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import missie_impact as mi
+    >>> table = pd.DataFrame({"went": [0, 1] * 3, "since": 0, "until": [1, 2, 2, 3, 4, 4]})
+    >>> table["left"] = [1, 1, 1, 1, 0, 0]
+    >>> risk = mi.RiskSet.from_frame(table, outcome="left", treatment="went", start="since", duration="until")
+    >>> curve = mi.survival_curve(risk, cluster=None).table
+    >>> curve.loc[curve["arm"] == "treated", ["time", "estimate"]].round(2).values.tolist()
+    [[0.0, 1.0], [2.0, 0.67], [3.0, 0.33], [4.0, 0.33]]
     """
     followed = follow(risk, cluster=cluster, by=by, start=start)
     cause, outcome, note = _event(followed, event)
@@ -119,6 +130,16 @@ def median_survival(
     DataFrame
         group, arm, share, estimate, conf_low, conf_high, n_rows, n_events, n_firms, reason. NaN where the curve, or an
         end of its interval, does not come down so far.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import missie_impact as mi
+    >>> table = pd.DataFrame({"went": [0, 1] * 3, "since": 0, "until": [1, 2, 2, 3, 4, 4]})
+    >>> table["left"] = [1, 1, 1, 1, 0, 0]
+    >>> risk = mi.RiskSet.from_frame(table, outcome="left", treatment="went", start="since", duration="until")
+    >>> mi.median_survival(risk, cluster=None).set_index("arm")["estimate"].to_dict()
+    {'treated': 3.0, 'untreated': 2.0}
     """
     bad = [share for share in shares if not 0 < share < 1]
     if bad:
@@ -163,6 +184,17 @@ def life_table(
         beginning where it begins the table), n_events, n_other (seen to leave otherwise, or no longer), exposure
         (time at risk), rate (events per time at risk), exit_probability (given survival to the beginning), survival
         (to the end), std_error, conf_low, conf_high.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import missie_impact as mi
+    >>> table = pd.DataFrame({"went": [0, 1] * 3, "since": 0, "until": [1, 2, 2, 3, 4, 4]})
+    >>> table["left"] = [1, 1, 1, 1, 0, 0]
+    >>> risk = mi.RiskSet.from_frame(table, outcome="left", treatment="went", start="since", duration="until")
+    >>> found = mi.life_table(risk, cluster=None).query("arm == 'untreated'")
+    >>> found[["time_to", "n_at_risk", "n_events"]].values.tolist()
+    [[1.0, 3.0, 1.0], [2.0, 2.0, 1.0], [3.0, 1.0, 0.0], [4.0, 1.0, 0.0]]
     """
     followed = follow(risk, cluster=cluster, by=by, start=start)
     cause, _, _ = _event(followed, event)
@@ -208,6 +240,17 @@ def restricted_mean(
     References
     ----------
     Royston and Parmar (2013), BMC Medical Research Methodology 13, 152.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import missie_impact as mi
+    >>> table = pd.DataFrame({"went": [0, 1] * 3, "since": 0, "until": [1, 2, 2, 3, 4, 4]})
+    >>> table["left"] = [1, 1, 1, 1, 0, 0]
+    >>> risk = mi.RiskSet.from_frame(table, outcome="left", treatment="went", start="since", duration="until")
+    >>> found = mi.restricted_mean(risk, cluster=None, horizon=4)
+    >>> round(found.effect("restricted_mean_difference").estimate, 2)
+    0.67
     """
     followed = follow(risk, cluster=cluster, by=by, start=start)
     cause, outcome, note = _event(followed, event)

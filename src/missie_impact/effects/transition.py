@@ -39,9 +39,10 @@ def structural_transition(
     also_cluster : further choices, for :meth:`Effect.with_vcov`
     standardise : over the "treated" (effect on the treated), "all" rows, or their "overlap" (weighting only); None is
         the population a design was made for, else the treated
-    estimator : "regression" (logit, standardised), "weighting" (weighted means of the arms) or "doubly_robust" (both
-        arms' risks modelled and corrected by weighted residuals, cross-fitted). On a design its weights are used; on a
-        risk set the last two fit their own propensity score on the controls
+    estimator : "regression" (logit, standardised), "weighting" (weighted means of the arms), "doubly_robust" (both
+        arms' risks modelled and corrected by weighted residuals, cross-fitted) or "matching" (means of matched sets as
+        they are, for a design by ``match``). On a design its weights are used; on a risk set weighting and doubly
+        robust fit their own propensity score on the controls
     keep_fit : keep rows for further work; such a result cannot be saved
     options : level of the intervals and other settings that are rarely changed
 
@@ -49,7 +50,8 @@ def structural_transition(
     -----
     Errors stack all steps: the model of a design's weights, the outcome model, the means. On matched sets
     ``cluster="firm"`` means firm and matched set (two-way), ``cluster="matched_set"`` sets alone, ``cluster="mission"``
-    the mission of the set's treated row.
+    the mission of the set's treated row. With replacement ``estimator="matching"`` takes the errors of Abadie and
+    Imbens, the propensity's estimation included (``vcov="fixed_weights"``: as known).
 
     Returns
     -------
@@ -66,7 +68,20 @@ def structural_transition(
 
     References
     ----------
+    Abadie and Imbens (2006), Econometrica 74, 235-267; (2016), Econometrica 84, 781-807 for matched means.
     Hernan and Robins (2020), Causal Inference: What If, chapters 13 and 22; R's ``sandwich::vcovCL`` for the errors.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import missie_impact as mi
+    >>> table = pd.DataFrame({"went": [0] * 10 + [1] * 10, "structural": [1] * 2 + [0] * 8 + [1] * 5 + [0] * 5})
+    >>> risk = mi.RiskSet.from_frame(table, outcome="structural", treatment="went")
+    >>> found = mi.structural_transition(risk, cluster=None, controls=None)
+    >>> round(found.effect("odds_ratio").estimate, 2)
+    4.0
+    >>> round(found.effect("risk_difference").estimate, 2)
+    0.3
     """
     source, _ = parts(risk)
     always = tuple(c for c in (source.roles.year,) if c is not None and source.design == "trials")

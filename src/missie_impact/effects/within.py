@@ -88,6 +88,17 @@ def within_firm(
     References
     ----------
     Chamberlain (1980), Review of Economic Studies 47, 225-238; R's ``survival::clogit(method = "exact")``.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import missie_impact as mi
+    >>> table = pd.DataFrame({"firm": [1, 1, 2, 2, 3, 3, 4, 4], "went": [0, 1] * 4})
+    >>> table["structural"] = [0, 1, 0, 1, 0, 1, 1, 0]
+    >>> risk = mi.RiskSet.from_frame(table, outcome="structural", treatment="went", firm="firm")
+    >>> found = mi.within_firm(risk, cluster="firm", controls=None, strata=("firm",))
+    >>> round(found.effect("odds_ratio_within_strata").estimate, 2)
+    3.0
     """
     source, _ = parts(risk)
     columns = _strata_columns(source, strata)
