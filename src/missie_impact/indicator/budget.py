@@ -66,6 +66,15 @@ def budget_indicator(
     ----------
     Letter to parliament on the missions of 2025 (2026), footnote 4. See ``docs/methods/budget_indicator.md`` for
     what the letter leaves open.
+
+    Examples
+    --------
+    ``panel`` as made by :func:`build_panel`:
+
+    >>> import missie_impact as mi
+    >>> indicator = mi.budget_indicator(panel, cohorts=(2020,))
+    >>> [row.group for row in indicator.rows]
+    ['all', 'sme', 'large']
     """
     if per not in (None, "instrument"):
         raise SettingsError(f"`per`: expected None or 'instrument', found {per!r}.")

@@ -74,6 +74,8 @@ class IndicatorRow:
 class TailRow:
     """Who carries one euro figure of a cell of the indicator. Shares only, never an amount of a single firm.
 
+    Made by :func:`budget_indicator`.
+
     Attributes
     ----------
     cohort, instrument, group : the cell
@@ -110,6 +112,8 @@ class BudgetIndicator:
     A description of the whole supported population: increases of exports to the target market after the support,
     whatever brought them about. A sum of increases only is positive even where support does nothing. It therefore
     has no interval and no test, and must not be read as an effect.
+
+    Made by :func:`budget_indicator`.
 
     Attributes
     ----------
