@@ -35,6 +35,14 @@ def build_panel(registers: Registers, definitions: Definitions = CBS_2024) -> Pa
     -------
     Panel
         Its ``flow`` counts what each step left out, and why.
+
+    Examples
+    --------
+    >>> import missie_impact as mi
+    >>> with mi.simulate_registers(seed=1, firms=2_000, progress=False) as registers:
+    ...     panel = mi.build_panel(registers)
+    ...     panel.firm_years.collect_schema().names()[:3]
+    ['firm', 'year', 'group']
     """
     engine = registers.engine
     successors = resolve_successors(registers, definitions)

@@ -19,6 +19,8 @@ LONGEST = 15
 class StatusTransitions:
     """Where exporters of one year are in the next.
 
+    Made by :func:`status_transitions`.
+
     Attributes
     ----------
     table : from_status, to_status, n (unit-years), share (of those with the same from_status)
@@ -37,6 +39,8 @@ class StatusTransitions:
 @dataclass(frozen=True, slots=True, eq=False)
 class SpellLengths:
     """How many spells began in each year, and how long they lasted.
+
+    Made by :func:`spell_lengths`.
 
     Attributes
     ----------
@@ -68,6 +72,15 @@ def status_transitions(panel: Panel, level: Literal["firm", "market"] = "firm") 
     -------
     StatusTransitions
         Aggregate counts of unit-years.
+
+    Examples
+    --------
+    ``panel`` as made by :func:`build_panel`:
+
+    >>> import missie_impact as mi
+    >>> moves = mi.status_transitions(panel).table
+    >>> moves.groupby("from_status")["share"].sum().round(6).to_dict()
+    {'incidental': 1.0, 'structural': 1.0}
     """
     unit = ["firm"] if level == "firm" else ["firm", "market"]
     now = panel.status(level).filter(nw.col("window_seen") & (nw.col("year") < panel.last_year))
@@ -93,6 +106,14 @@ def spell_lengths(panel: Panel) -> SpellLengths:
     -------
     SpellLengths
         Aggregate counts; spells that began before the data are counted apart.
+
+    Examples
+    --------
+    ``panel`` as made by :func:`build_panel`:
+
+    >>> import missie_impact as mi
+    >>> mi.spell_lengths(panel).table.columns.tolist()
+    ['begin', 'length', 'end_reason', 'n']
     """
     spells = panel.spells()
     seen = spells.filter(nw.col("origin_seen")).with_columns(length=nw.col("length").clip(1, LONGEST))

@@ -26,6 +26,8 @@ Level = Literal["firm", "market"]
 class Panel:
     """Sparse firm x market x year panel. Tables are lazy; ``engine.collect`` or the methods bring them out.
 
+    Made by :func:`build_panel`.
+
     Attributes
     ----------
     pair_years : firm, market, year, exports_cents, imports_cents: years with trade; active (1: in the flow of the
