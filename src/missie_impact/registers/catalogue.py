@@ -103,6 +103,15 @@ class RegisterSettings:
     source : where the registers come from, in the user's words
     simulated : what is known of simulated registers; None for a user's own
     study : settings handed on to the study
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import missie_impact as mi
+    >>> trade = pd.DataFrame({"firm": [1, 1], "market": ["DE", "DE"], "year": [2010, 2011], "value_eur": [100, 50]})
+    >>> settings = mi.RegisterSettings(first_year=2008, last_year=2012)
+    >>> mi.Registers.from_frames(trade=trade, settings=settings).settings.last_year
+    2012
     """
 
     first_year: int = 0

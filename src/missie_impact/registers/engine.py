@@ -47,7 +47,8 @@ class Engine:
     Examples
     --------
     >>> import pandas as pd
-    >>> with Engine() as engine:
+    >>> import missie_impact as mi
+    >>> with mi.Engine() as engine:
     ...     trade = engine.take(pd.DataFrame({"firm": [2, 1], "year": [2010, 2011]}))
     ...     engine.collect(trade, sort_by=["firm"])["year"].tolist()
     [2011, 2010]

@@ -30,6 +30,16 @@ def read_registers(path: str | Path) -> Registers:
         The study.toml is missing, malformed, or names unknown keys or files.
     MissieError
         A table is unusable; one class per cause, several causes in one message.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import missie_impact as mi
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     mi.simulate_registers(seed=1, firms=2_000, out=folder, progress=False).close()
+    ...     with mi.read_registers(folder) as registers:
+    ...         registers.settings.first_year, registers.settings.last_year
+    (2004, 2024)
     """
     catalogue = read_catalogue(path)
     files = {name: _found(name, file) for name, file in catalogue.files.items()}

@@ -37,6 +37,15 @@ class Registers:
     rows : number of rows of each table
     absent : columns that were not delivered, of each delivered table; they hold their default or null
     inputs : the files read, by name and size; empty for frames
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import missie_impact as mi
+    >>> trade = pd.DataFrame({"firm": [1, 1], "market": ["DE", "DE"], "year": [2010, 2011], "value_eur": [100, 50]})
+    >>> with mi.Registers.from_frames(trade=trade) as registers:
+    ...     registers.rows["trade"], registers.settings.first_year
+    (2, 2010)
     """
 
     engine: Engine
