@@ -38,9 +38,11 @@ def table(*results: Any, language: Language = "en") -> Table:
 
     Examples
     --------
-    >>> from missie_impact.flow import Flow, FlowStep
-    >>> table(Flow((FlowStep("firms", 100), FlowStep("incidental", 40, reason="no exports")))).frame["rows"].tolist()
-    [100, 40]
+    ``panel`` as made by :func:`build_panel`:
+
+    >>> import missie_impact as mi
+    >>> mi.table(panel.flow).frame["rows"].is_monotonic_decreasing
+    True
     """
     if not results:
         raise SettingsError("a table needs at least one result, found none.")
@@ -67,6 +69,16 @@ def effect_table(*effects: Effect, language: Language = "en", scales: tuple[str,
     Parameters
     ----------
     scales : scales to show, in this order; all without it
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import missie_impact as mi
+    >>> table = pd.DataFrame({"went": [0] * 10 + [1] * 10, "structural": [1] * 2 + [0] * 8 + [1] * 5 + [0] * 5})
+    >>> risk = mi.RiskSet.from_frame(table, outcome="structural", treatment="went")
+    >>> found = mi.structural_transition(risk, cluster=None, controls=None)
+    >>> mi.effect_table(found, scales=("risk_ratio",)).frame["estimate"].round(2).tolist()
+    [2.5]
     """
     frame = pd.concat([effect.tidy() for effect in effects], ignore_index=True)
     if scales:
@@ -91,7 +103,16 @@ def effect_table(*effects: Effect, language: Language = "en", scales: tuple[str,
 
 @as_table.register(Flow)
 def flow_table(flow: Flow, language: Language = "en") -> Table:
-    """Who is left after each step, and why others are not."""
+    """Who is left after each step, and why others are not.
+
+    Examples
+    --------
+    ``panel`` as made by :func:`build_panel`:
+
+    >>> import missie_impact as mi
+    >>> mi.flow_table(panel.flow).frame.columns.tolist()
+    ['table', 'step', 'rows', 'firms', 'participants', 'lost_rows', 'reason']
+    """
     return Table(flow.frame(), label("flow", language), language=language)
 
 
@@ -104,7 +125,17 @@ def curve_points(curve: Curve, language: Language = "en") -> Table:
 
 @as_table.register(Balance)
 def balance_table(balance: Balance, language: Language = "en") -> Table:
-    """Differences between treated and others before and after, with the verdict."""
+    """Differences between treated and others before and after, with the verdict.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import missie_impact as mi
+    >>> table = pd.DataFrame({"went": [1, 1, 1, 0, 0, 0, 0], "left": [0] * 7, "large": [1, 1, 0, 1, 0, 0, 0]})
+    >>> risk = mi.RiskSet.from_frame(table, outcome="left", treatment="went")
+    >>> mi.balance_table(mi.balance(mi.weight(risk, on=["large"]))).frame["term"].tolist()
+    ['propensity score', 'large']
+    """
     return Table(balance.table, label("balance", language), (balance.verdict,), balance.simulated, language)
 
 
@@ -116,6 +147,16 @@ def design_table(design: Design, language: Language = "en") -> Table:
 
 @as_table.register(BudgetIndicator)
 def indicator_table(indicator: BudgetIndicator, language: Language = "en") -> Table:
-    """Rows of the budget indicator, labelled goal attainment."""
+    """Rows of the budget indicator, labelled goal attainment.
+
+    Examples
+    --------
+    ``panel`` as made by :func:`build_panel`:
+
+    >>> import missie_impact as mi
+    >>> indicator = mi.budget_indicator(panel, cohorts=(2020,))
+    >>> mi.indicator_table(indicator).frame["group"].tolist()
+    ['all', 'sme', 'large']
+    """
     title = f"{label('budget indicator', language)}: {LABEL[language]}"
     return Table(indicator.frame(), title, indicator.notes, indicator.simulated, language)

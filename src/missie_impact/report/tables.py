@@ -25,6 +25,8 @@ LONGEST_CELL = 100  # characters of a text in a terminal's column
 class Table:
     """A table of results with what a reader must know beside it.
 
+    Made by :func:`table` and the tables of single results.
+
     Attributes
     ----------
     frame : the numbers, under the names of the tidy vocabulary; shown in the order of its columns. Terms in the columns

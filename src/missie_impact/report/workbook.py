@@ -71,6 +71,17 @@ def write_workbook(
         If there is no table, or the path does not end in .xlsx.
     DependencyError
         If openpyxl is not installed.
+
+    Examples
+    --------
+    ``panel`` as made by :func:`build_panel`:
+
+    >>> import tempfile
+    >>> import missie_impact as mi
+    >>> tables = {"flow": mi.flow_table(panel.flow, "nl")}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     mi.write_workbook(f"{folder}/study.xlsx", tables, title="Missies").name
+    'study.xlsx'
     """
     path = Path(path)
     named = dict(tables) if isinstance(tables, Mapping) else {f"{i + 1}": t for i, t in enumerate(tables)}

@@ -47,10 +47,12 @@ def plot(
 
     Examples
     --------
-    >>> from missie_impact.flow import Flow, FlowStep
-    >>> ax = plot(Flow((FlowStep("firms in the register", 100), FlowStep("incidental exporters", 40))))
-    >>> ax.data["rows"].tolist()
-    [100, 40]
+    ``panel`` as made by :func:`build_panel`:
+
+    >>> import missie_impact as mi
+    >>> ax = mi.plot(panel.flow)
+    >>> len(ax.data) == len(panel.flow.steps)
+    True
     """
     for name in MODULES:
         import_module(f"missie_impact.report.figures.{name}")
