@@ -48,6 +48,15 @@ def entrant_risk_set(panel: Panel, *, outcome: Outcome = "trade") -> RiskSet:
     ------
     NoParticipantError
         If no firm of the register is on any listed mission.
+
+    Examples
+    --------
+    ``panel`` as made by :func:`build_panel`:
+
+    >>> import missie_impact as mi
+    >>> risk = mi.entrant_risk_set(panel)
+    >>> sorted(risk.collect()["cause"].unique())
+    ['death', 'exit', 'lost', 'none']
     """
     if outcome not in ("trade", "fdi"):
         raise SettingsError(f"outcome: expected 'trade' or 'fdi', found {outcome!r}.")
@@ -113,6 +122,15 @@ def spell_length_set(panel: Panel, *, outcome: Outcome = "trade") -> RiskSet:
     -------
     RiskSet
         firm, market, year (in which the spell begins), start (0), duration, outcome, cause, treated
+
+    Examples
+    --------
+    ``panel`` as made by :func:`build_panel`:
+
+    >>> import missie_impact as mi
+    >>> lengths = mi.spell_length_set(panel)
+    >>> mi.median_survival(lengths, cluster="firm")["arm"].tolist()
+    ['treated', 'untreated']
     """
     begun = new_spells(panel, outcome).rename({"begin": "year"})
     listed = panel.supports.filter(nw.col("listed")).group_by("firm", "market")

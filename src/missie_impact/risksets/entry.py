@@ -44,6 +44,15 @@ def entry_risk_set(
     ------
     NoParticipantError
         If no firm of the register is on any listed mission.
+
+    Examples
+    --------
+    ``panel`` as made by :func:`build_panel`:
+
+    >>> import missie_impact as mi
+    >>> risk = mi.entry_risk_set(panel, controls_per_treated=5)
+    >>> risk.roles.probability
+    'probability'
     """
     if outcome not in ("trade", "fdi"):
         raise SettingsError(f"outcome: expected 'trade' or 'fdi', found {outcome!r}.")

@@ -68,6 +68,15 @@ def exit_risk_set(
     ------
     NoParticipantError
         If no firm of the register is on any listed mission (trials only).
+
+    Examples
+    --------
+    ``panel`` as made by :func:`build_panel`:
+
+    >>> import missie_impact as mi
+    >>> risk = mi.exit_risk_set(panel)
+    >>> risk.roles.duration, risk.roles.cause
+    ('duration', 'cause')
     """
     if kind == "spells":
         return _spells(panel, before_entry)

@@ -34,6 +34,15 @@ def increase_risk_set(panel: Panel, *, treatment: Literal["mission", "support"] 
     -------
     RiskSet
         Columns: firm, market, year, treated, outcome, exports_eur_before_4 .. exports_eur_after_3, controls.
+
+    Examples
+    --------
+    ``panel`` as made by :func:`build_panel`:
+
+    >>> import missie_impact as mi
+    >>> risk = mi.increase_risk_set(panel)
+    >>> risk.collect()["treated"].isin([0, 1]).all().item()
+    True
     """
     if treatment not in ("mission", "support"):
         raise SettingsError(f"treatment: expected 'mission' or 'support', found {treatment!r}.")

@@ -36,6 +36,15 @@ class Roles:
     cause : which event a row ends with; ``outcome`` is the event of interest
     frequency : a row with weight 2 stands for two equal rows
     probability : sampling, matching or balancing weight
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import missie_impact as mi
+    >>> table = pd.DataFrame({"went": [0] * 10 + [1] * 10, "structural": [1] * 2 + [0] * 8 + [1] * 5 + [0] * 5})
+    >>> risk = mi.RiskSet.from_frame(table, outcome="structural", treatment="went")
+    >>> risk.roles.named()
+    {'outcome': 'structural', 'treatment': 'went'}
     """
 
     outcome: str
@@ -76,6 +85,15 @@ class RiskSet:
     flow : who was left out, and why
     n_rows : number of rows
     simulated : whether the rows come from simulated registers
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import missie_impact as mi
+    >>> table = pd.DataFrame({"went": [0] * 10 + [1] * 10, "structural": [1] * 2 + [0] * 8 + [1] * 5 + [0] * 5})
+    >>> risk = mi.RiskSet.from_frame(table, outcome="structural", treatment="went")
+    >>> risk.n_rows, risk.covariates().columns.tolist()
+    (20, ['went'])
     """
 
     rows: Lazy

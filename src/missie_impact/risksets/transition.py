@@ -48,6 +48,15 @@ def transition_risk_set(
     ------
     NoParticipantError
         If no firm of the register is on any listed mission.
+
+    Examples
+    --------
+    ``panel`` as made by :func:`build_panel`:
+
+    >>> import missie_impact as mi
+    >>> risk = mi.transition_risk_set(panel, level="market")
+    >>> risk.collect(["market", "year", "treated", "outcome"]).shape == (risk.n_rows, 4)
+    True
     """
     trials.require_participants(panel)
     level = level or panel.definitions.transition_level
