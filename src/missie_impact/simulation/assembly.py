@@ -49,6 +49,15 @@ class RegisterOptions:
     ----------
     identity : rates of identity changes
     support : rates of the other instruments
+
+    Examples
+    --------
+    >>> import missie_impact as mi
+    >>> from missie_impact.simulation.identities import IdentityRates
+    >>> options = mi.RegisterOptions(identity=IdentityRates(renumbered=0.0, takeover=0.0, merger=0.0, lost=0.0))
+    >>> with mi.simulate_registers(seed=1, firms=1_000, options=options, progress=False) as registers:
+    ...     registers.rows["identity_changes"]
+    0
     """
 
     identity: IdentityRates = field(default_factory=IdentityRates)

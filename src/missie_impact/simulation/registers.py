@@ -82,6 +82,13 @@ def simulate_registers(
     -----
     At national scale this takes about a minute. Other instruments have no effect. Accounts, companion streams,
     identity changes and links are assumed; see ``docs/decisions/0003-simulated-register-files.md``.
+
+    Examples
+    --------
+    >>> import missie_impact as mi
+    >>> with mi.simulate_registers(seed=1, firms=2_000, progress=False) as registers:
+    ...     registers.trade.collect_schema().names()
+    ['firm', 'market', 'year', 'flow', 'kind', 'value_cents', 'estimated']
     """
     options = options or RegisterOptions()
     if flows not in FLOWS:
