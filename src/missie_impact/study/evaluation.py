@@ -38,6 +38,15 @@ def evaluation_report(replication: Replication, language: Language = "nl") -> st
     ----------
     replication : the study on one set of registers
     language : "nl" or "en"
+
+    Examples
+    --------
+    ``replication`` as made by :func:`replicate`:
+
+    >>> import missie_impact as mi
+    >>> page = mi.evaluation_report(replication, language="en")
+    >>> page.startswith("<!DOCTYPE html>")
+    True
     """
     words = tomllib.loads(resources.files("missie_impact.study").joinpath("report.toml").read_text("utf-8"))
     blocks = _blocks(replication, language, words["figure"][language])
@@ -53,7 +62,18 @@ def evaluation_report(replication: Replication, language: Language = "nl") -> st
 
 
 def write_report(replication: Replication, folder: str | Path) -> tuple[Path, ...]:
-    """Write the report in both languages as ``report_nl.html`` and ``report_en.html``; return the paths."""
+    """Write the report in both languages as ``report_nl.html`` and ``report_en.html``; return the paths.
+
+    Examples
+    --------
+    ``replication`` as made by :func:`replicate`:
+
+    >>> import tempfile
+    >>> import missie_impact as mi
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     [path.name for path in mi.write_report(replication, folder)]
+    ['report_nl.html', 'report_en.html']
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths = []

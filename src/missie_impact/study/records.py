@@ -27,6 +27,8 @@ CONF_LEVEL = 0.95
 class ReplicationRow:
     """One row of the study's table.
 
+    Made by :func:`replicate`.
+
     Attributes
     ----------
     id : row of the published list ("R1", "R2", "R3", "R6"), with a suffix for variants ("R3.from_t") and naive
@@ -81,6 +83,8 @@ FIELDS = tuple(field.name for field in dataclasses.fields(ReplicationRow))
 @dataclass(frozen=True, slots=True)
 class Replication:
     """The study on one set of registers: published, estimate, interval and truth, row by row.
+
+    Made by :func:`replicate`.
 
     Attributes
     ----------

@@ -54,6 +54,15 @@ def replicate(
     ------
     MissieError
         If the panel cannot be built; a single step that fails does not stop the others.
+
+    Examples
+    --------
+    ``registers`` as made by :func:`simulate_registers`:
+
+    >>> import missie_impact as mi
+    >>> replication = mi.replicate(registers, progress=False)
+    >>> replication.rows[0].id, replication.simulated
+    ('R2', True)
     """
     rules = definitions or CBS_2024.with_changes(registers.settings.definitions)
     simulated = registers.settings.simulated is not None
