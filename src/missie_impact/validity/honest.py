@@ -25,6 +25,8 @@ Violation = Literal["smoothness", "relative_magnitudes"]
 class HonestBounds:
     """Intervals of an effect by the size of the violation allowed.
 
+    Made by :func:`honest_bounds`.
+
     Attributes
     ----------
     outcome, violation, effect : what is bounded, under what, and which average of effects
@@ -88,6 +90,15 @@ def honest_bounds(
     References
     ----------
     Rambachan and Roth (2023), Review of Economic Studies 90, 2555-2591; R's HonestDiD.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import missie_impact as mi
+    >>> study = mi.event_study([-2, 0, 1], [0.1, 1.0, 1.2], np.diag([0.01, 0.01, 0.01]))
+    >>> found = mi.honest_bounds(study, bounds=[0.0, 0.2, 0.4])
+    >>> found.table["bound"].tolist(), found.breakdown
+    ([0.0, 0.2, 0.4], 0.4)
     """
     if violation not in get_args(Violation):
         raise SettingsError(f"violation: expected one of {list(get_args(Violation))}, found {violation!r}.")

@@ -50,6 +50,17 @@ def adjust_p_values(
     Holm (1979), Scandinavian Journal of Statistics 6, 65-70; Romano and Wolf (2005), Econometrica 73, 1237-1282. The
     step-down draws from the normal distribution with the clustered covariance, to which the cluster bootstrap of the
     statistics converges.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import missie_impact as mi
+    >>> table = pd.DataFrame({"went": [0, 0, 1, 1] * 2, "left": [0, 1] * 4, "size": ["sme"] * 4 + ["large"] * 4})
+    >>> table["rows"] = [50, 50, 80, 20, 50, 50, 50, 50]
+    >>> risk = mi.RiskSet.from_frame(table, outcome="left", treatment="went", frequency="rows")
+    >>> found = mi.structural_transition(risk, cluster=None, controls=None, by="size")
+    >>> mi.adjust_p_values(found, scale="odds_ratio")["adjusted_p_value"].round(3).tolist()
+    [1.0, 0.0]
     """
     if method not in (*METHODS, STEP_DOWN):
         raise SettingsError(f"method: expected one of {[*METHODS, STEP_DOWN]}, found {method!r}.")

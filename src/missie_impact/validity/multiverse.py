@@ -46,6 +46,8 @@ DEFAULT_READINGS: dict[str, Mapping[str, Sequence[Any]]] = {
 class Multiverse:
     """All readings of a question.
 
+    Made by :func:`multiverse`.
+
     Attributes
     ----------
     question, scale : what is asked, and on which scale
@@ -94,6 +96,16 @@ class RunOptions:
     progress : progress bar on standard error; None shows it in a terminal only
     controls : name -> list of controls, for the reading "controls"; "default" and "none" are there
     controls_per_treated : sampled controls of entry and exit questions; None: the default of entry, all of exit
+
+    Examples
+    --------
+    ``panel`` as made by :func:`build_panel`:
+
+    >>> import missie_impact as mi
+    >>> options = mi.RunOptions(progress=False, controls={"few": ["log_exports", "log_workers"]})
+    >>> found = mi.multiverse(panel, readings={"controls": ["none", "few"]}, cluster="firm", options=options)
+    >>> found.table["controls"].tolist()
+    ['none', 'few']
     """
 
     journal: Path | str | None = None
@@ -143,6 +155,15 @@ def multiverse(
     ----------
     Steegen et al. (2016), Perspectives on Psychological Science 11, 702-712; Simonsohn, Simmons and Nelson (2020),
     Nature Human Behaviour 4, 1208-1214.
+
+    Examples
+    --------
+    ``panel`` as made by :func:`build_panel`:
+
+    >>> import missie_impact as mi
+    >>> found = mi.multiverse(panel, readings={"min_years": [2, 3], "controls": ["none"]}, cluster="firm")
+    >>> found.table[["min_years", "controls"]].values.tolist()
+    [[2, 'none'], [3, 'none']]
     """
     if question not in get_args(Question):
         raise SettingsError(f"question: expected one of {list(get_args(Question))}, found {question!r}.")

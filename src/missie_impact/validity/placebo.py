@@ -29,6 +29,8 @@ UNDECIDED = "undecided: too few rows to tell"
 class Placebo:
     """A placebo effect and what it says of the design.
 
+    Made by :func:`placebo`.
+
     Attributes
     ----------
     question : "transition", "exit" or "entry"
@@ -101,6 +103,15 @@ def placebo(
     ----------
     Imbens and Rubin (2015), Causal Inference, chapter 21; Schuirmann (1987), Journal of Pharmacokinetics and
     Biopharmaceutics 15, 657-680, for the two one-sided tests.
+
+    Examples
+    --------
+    ``panel`` as made by :func:`build_panel`:
+
+    >>> import missie_impact as mi
+    >>> found = mi.placebo(panel, "entry", cluster="firm", controls=["log_exports"])
+    >>> found.scale, found.lag
+    ('risk_difference', 3)
     """
     risk = placebo_risk_set(panel, question, lag=lag)
     if question == "exit":

@@ -40,6 +40,16 @@ def rosenbaum_bounds(design: Design, gammas: Sequence[float] = GAMMAS) -> pd.Dat
     ------
     SettingsError
         If the design does not consist of pairs, or no pair differs.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import missie_impact as mi
+    >>> table = pd.DataFrame({"went": [1, 1, 0, 0, 0], "later": [1, 1, 0, 1, 0], "size": [3.0, 5.0, 3.1, 5.2, 9.0]})
+    >>> risk = mi.RiskSet.from_frame(table, outcome="later", treatment="went")
+    >>> design = mi.match(risk, on=["size"], method="mahalanobis")
+    >>> mi.rosenbaum_bounds(design, gammas=(1.0, 2.0))["p_upper"].round(3).tolist()
+    [0.5, 0.667]
     """
     if design.sets is None:
         raise SettingsError("bounds need matched pairs: expected a design of matched sets without replacement.")
@@ -75,6 +85,12 @@ def rosenbaum_binary(
     References
     ----------
     Rosenbaum (2002), Observational Studies, section 4.3.2.
+
+    Examples
+    --------
+    >>> import missie_impact as mi
+    >>> mi.rosenbaum_binary(10, 2, gammas=(1.0, 2.0))["p_upper"].round(3).tolist()
+    [0.019, 0.181]
     """
     if min(treated_only, control_only) < 0 or treated_only + control_only == 0:
         raise SettingsError("expected counts of at least zero and one pair that differs, found none.")
@@ -105,6 +121,12 @@ def rosenbaum_signed_rank(
     References
     ----------
     Rosenbaum (2002), Observational Studies, section 4.3.3.
+
+    Examples
+    --------
+    >>> import missie_impact as mi
+    >>> mi.rosenbaum_signed_rank([3, 2, 5, -1, 4], gammas=(1.0, 2.0))["p_upper"].round(3).tolist()
+    [0.04, 0.126]
     """
     if zeros not in ("ranked", "dropped"):
         raise SettingsError(f"zeros: expected 'ranked' or 'dropped', found {zeros!r}.")
@@ -139,6 +161,12 @@ def rosenbaum_effect(
     References
     ----------
     Rosenbaum (1993), JASA 88, 1250-1253.
+
+    Examples
+    --------
+    >>> import missie_impact as mi
+    >>> mi.rosenbaum_effect([3.0, 2.0, 5.0, -1.0, 4.0], gammas=(1.0, 2.0))[["low", "high"]].values.tolist()
+    [[3.0, 3.0], [2.0, 3.5]]
     """
     values = _differences(difference)
     total, rows = len(values) * (len(values) + 1) / 2, []

@@ -33,6 +33,8 @@ GRID = 1e-4
 class EValue:
     """An E-value and how it was reached.
 
+    Made by :func:`e_value`, :func:`e_value_of` and :func:`e_value_of_difference`.
+
     Attributes
     ----------
     scale : of the estimate
@@ -97,6 +99,16 @@ def e_value(
     References
     ----------
     VanderWeele and Ding (2017), Annals of Internal Medicine 167, 268-274; R's ``EValue``.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import missie_impact as mi
+    >>> table = pd.DataFrame({"went": [0] * 10 + [1] * 10, "structural": [1] * 2 + [0] * 8 + [1] * 5 + [0] * 5})
+    >>> risk = mi.RiskSet.from_frame(table, outcome="structural", treatment="went")
+    >>> found = mi.structural_transition(risk, cluster=None, controls=None)
+    >>> round(mi.e_value(found).point, 2)
+    4.44
     """
     if isinstance(source, Estimate):
         return _of_estimate(source, True if common is None else common, true, simulated=False)
@@ -125,6 +137,13 @@ def e_value_of(
     estimate, conf_low, conf_high : on ``scale``; a standardised difference is in standard deviations
     common : whether the outcome happens to more than about 15 per cent; for odds and hazard ratios
     true : risk ratio that is to be left over
+
+    Examples
+    --------
+    >>> import missie_impact as mi
+    >>> value = mi.e_value_of(1.6, 1.2, 2.1)
+    >>> round(value.point, 2), round(value.limit, 2)
+    (2.58, 1.69)
     """
     convert, words = _conversion(scale, common)
     numbers = (estimate, conf_low, conf_high)
@@ -145,6 +164,12 @@ def e_value_of_difference(estimate: float, std_error: float, *, true: float = 1.
     """Return the E-value of a standardised mean difference, through exp(0.91 d).
 
     The interval of the risk ratio is exp(0.91 d +- 1.78 errors), as in the source.
+
+    Examples
+    --------
+    >>> import missie_impact as mi
+    >>> round(mi.e_value_of_difference(0.5, 0.1).point, 2)
+    2.53
     """
     half = 1.78 * std_error / 0.91
     return e_value_of(estimate, estimate - half, estimate + half, scale="standardised_difference", true=true)
@@ -160,6 +185,13 @@ def e_value_of_counts(
     References
     ----------
     Ding and VanderWeele (2016), Epidemiology 27, 368-377; R's ``EValue::evalues.RD``.
+
+    Examples
+    --------
+    >>> import missie_impact as mi
+    >>> point, limit = mi.e_value_of_counts(40, 60, 20, 80)
+    >>> round(point, 2), round(limit, 2)
+    (3.41, 1.92)
     """
     n_1, n_0 = treated_yes + treated_no, control_yes + control_no
     if min(treated_yes, treated_no, control_yes, control_no) < 0 or not (n_1 and n_0 and control_yes):
@@ -192,6 +224,12 @@ def bias_factor(with_treatment: float, with_outcome: float) -> float:
     References
     ----------
     Ding and VanderWeele (2016), Epidemiology 27, 368-377.
+
+    Examples
+    --------
+    >>> import missie_impact as mi
+    >>> round(mi.bias_factor(2.0, 2.0), 3)
+    1.333
     """
     if min(with_treatment, with_outcome) < 1:
         raise SettingsError("expected strengths of at least 1; turn a protective cause round.")
@@ -211,6 +249,13 @@ def confounding_table(value: EValue, strengths: Sequence[float] = STRENGTHS) -> 
     DataFrame
         with_treatment, with_outcome, bias_factor, risk_ratio, conf_low, conf_high (moved towards one by the bias
         factor, the worst case) and explained_away (the estimate reaches ``true`` or passes it).
+
+    Examples
+    --------
+    >>> import missie_impact as mi
+    >>> table = mi.confounding_table(mi.e_value_of(2.0, 1.5, 2.7), strengths=(2.0,))
+    >>> table[["bias_factor", "risk_ratio"]].round(2).values.tolist()
+    [[1.33, 1.5]]
     """
     rows = []
     above = value.risk_ratio >= value.true
