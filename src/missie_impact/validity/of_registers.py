@@ -53,6 +53,16 @@ def truth(
     ------
     SettingsError
         If the registers were not simulated, or the table is a researcher's own.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import missie_impact as mi
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with mi.simulate_registers(seed=1, firms=4_000, out=folder, progress=False) as registers:
+    ...         risk = mi.transition_risk_set(mi.build_panel(registers))
+    ...         mi.truth(registers, risk).columns.tolist()
+    ['estimand', 'population', 'stored', 'mc_error', 'realised', 'n_treated']
     """
     risk = source.risk if isinstance(source, Design) else source
     simulated = registers.settings.simulated
