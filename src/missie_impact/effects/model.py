@@ -192,7 +192,7 @@ def fit_group(rows: Rows, group: Mask, link: LinkName) -> Fitted:
             predicted = _predicted_rows(y, settled.design, used, rows.treatment)
             combined.append(predicted)
             positions = np.setdiff1d(positions, predicted)
-            _check_arms(rows, positions)
+            _check_left(rows, positions, len(predicted))
     scores = fit_scores(fit, y, settled.design, frequency=frequency, probability=probability)
     if any(c.correction == "cr3" for c in rows.clusterings):
         scores = with_information(scores, fit, probability)
@@ -224,6 +224,18 @@ def _check_arms(rows: Rows, positions: Positions) -> None:
                 f"separation: the {size} {name} rows have {'no' if inside == 0 else 'only'} events, so the effect of "
                 f"`{rows.treatment}` has no finite estimate. Ask for fewer groups, or use an exact method."
             )
+
+
+def _check_left(rows: Rows, positions: Positions, n_predicted: int) -> None:
+    """What controls leave to compare must hold both arms and outcomes; if not, the reason is separation."""
+    try:
+        _check_arms(rows, positions)
+    except (NoParticipantError, NoEventError, SeparationError) as lacking:
+        raise SeparationError(
+            f"separation: a combination of controls predicts {n_predicted} of {n_predicted + len(positions)} rows "
+            f"perfectly, and the {len(positions)} rows left cannot be compared, so the effect of `{rows.treatment}` "
+            "has no finite estimate. Leave out controls, or merge their levels."
+        ) from lacking
 
 
 def _design(rows: Rows, positions: Positions) -> tuple[Design, tuple[str, ...]]:

@@ -304,7 +304,9 @@ def _clusters(frame: pd.DataFrame, columns: tuple[str, ...], firm: NDArray[np.in
     alone = np.any([c < 0 for c in codes], axis=0)
     if not alone.any():
         return clusters_of(*codes)
-    own = np.arange(len(frame)) if firm is None else firm
+    own = np.arange(len(frame))
+    if firm is not None:  # a row without a firm either is a cluster of its own, never one with another row
+        own = np.where(firm < 0, int(firm.max(initial=-1)) + 1 + own, firm)
     joint = clusters_of(*codes).codes
     return clusters_of(np.where(alone, int(joint.max()) + 1 + own, joint))
 

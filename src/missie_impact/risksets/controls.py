@@ -96,6 +96,8 @@ def resolve_controls(risk: RiskSet, controls: Sequence[str] | None, always: Sequ
     SettingsError
         If a control is the outcome or the treatment, or a product of factors lacks their own terms.
     """
+    if isinstance(controls, str):
+        raise SettingsError(f"controls: expected a list of names such as [{controls!r}], found one text.")
     wanted = tuple(controls or ())
     if wanted == DEFAULT_CONTROLS:  # the default list, with what this risk set adds to it
         wanted += tuple(c for c in risk.controls if c not in DEFAULT_CONTROLS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -188,7 +188,8 @@ class RiskSet:
         Raises
         ------
         SchemaError
-            If a role names a column that is not there, or the outcome or treatment is missing in some rows.
+            If a role names a column that is not there, the outcome, treatment, firm or a weight is missing in some
+            rows, or names of columns are the same but for case.
         EmptyTableError
             If the table has no row.
         """
@@ -210,12 +211,32 @@ ROW = "row_number_"  # keeps the order of an own table, whose key need not be un
 
 def _numbered(engine: Engine, frame: Any) -> Lazy:
     """Copy an own table in with its row numbers; a lazy table is numbered by all its columns."""
+    _check_names(frame)
     native = nw.from_native(frame, pass_through=True)
     if isinstance(native, nw.DataFrame):
         return engine.take(native.with_row_index(ROW))
     taken = engine.take(frame)
     columns = taken.collect_schema().names()
     return engine.store(taken.with_row_index(ROW, order_by=columns), "own_table")
+
+
+def _check_names(frame: Any) -> None:
+    """Names must differ by more than case, as in every engine; the row number's own name is taken."""
+    if isinstance(frame, Mapping):
+        names = [str(name) for name in frame]
+    elif isinstance(getattr(frame, "column_names", None), list):  # Arrow, whose columns are arrays
+        names = [str(name) for name in frame.column_names]
+    elif hasattr(frame, "collect_schema"):  # a plan of polars or narwhals
+        names = list(frame.collect_schema().names())
+    else:
+        names = [name for name in getattr(frame, "columns", ()) if isinstance(name, str)]
+    lower = [name.lower() for name in names]
+    doubled = [name for name in dict.fromkeys(names) if lower.count(name.lower()) > 1]
+    if doubled or ROW in lower:
+        raise SchemaError(
+            f"columns {doubled or [ROW]}: expected names that differ by more than upper and lower case, and none "
+            f"called `{ROW}`. Drop or rename them before you make the risk set."
+        )
 
 
 def _check_roles(roles: Roles, columns: list[str]) -> None:
@@ -228,8 +249,8 @@ def _check_roles(roles: Roles, columns: list[str]) -> None:
 
 
 def _check_values(risk: RiskSet) -> None:
-    """Outcome, treatment and weights must be there in every row, the treatment 0 or 1."""
-    for role in ("outcome", "treatment", "frequency", "probability"):
+    """Outcome, treatment, firm and weights must be there in every row, the treatment 0 or 1."""
+    for role in ("outcome", "treatment", "firm", "frequency", "probability"):
         column = getattr(risk.roles, role)
         if column is None:
             continue
@@ -240,8 +261,13 @@ def _check_values(risk: RiskSet) -> None:
                 f"column `{column}` ({role}): expected a value in every row, found {missing} rows without one. "
                 "Leave these rows out before you make the risk set."
             )
+        if role == "firm":
+            continue
         if not pd.api.types.is_numeric_dtype(values):
-            raise SchemaError(f"column `{column}` ({role}): expected numbers or true/false, found {values.dtype}.")
+            raise SchemaError(
+                f"column `{column}` ({role}): expected numbers or true/false, found {values.dtype} in {len(values)} "
+                f"rows. {'Recode it as 0 and 1' if role in ('outcome', 'treatment') else 'Make it a number'} first."
+            )
         if role == "treatment" and not values.astype(float).isin([0.0, 1.0]).all():
             wrong = int((~values.astype(float).isin([0.0, 1.0])).sum())
             raise SchemaError(f"column `{column}` (treatment): expected 0 or 1, found other values in {wrong} rows.")
