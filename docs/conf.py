@@ -43,8 +43,10 @@ html_theme_options = {
     "footer_start": [],
     "footer_end": [],
 }
-# only these have pages below them
-WITH_PAGES_BELOW = ("api", "methods/index", "decisions/index")
+# notebooks are written by people: a heading level skipped, or a line of shell, is no error of the documentation
+suppress_warnings = ["myst.header", "misc.highlighting_failure"]
+# only these of the folder have pages below them
+WITH_PAGES_BELOW = ("api", "notebooks")
 ALONE = [path.stem for path in Path(__file__).parent.glob("*.md") if path.stem not in WITH_PAGES_BELOW]
 html_sidebars: dict[str, list[str]] = {name: [] for name in ALONE}
 html_show_sourcelink = False

@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 from docutils import nodes
+from notebook_pages import notebook_pages
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
@@ -70,12 +71,13 @@ def write_pages(_: Sphinx | None = None) -> None:
         "coverage.md": coverage_part(COVERAGE),
         "reference_data.md": reference_part(),
     }
+    parts |= notebook_pages(GENERATED)
     for name, text in parts.items():
         path = GENERATED / name
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
-    for path in [*GENERATED.glob("*.md"), *GENERATED.glob("api/*.md")]:
+    for path in list(GENERATED.rglob("*.md")):
         if path.relative_to(GENERATED).as_posix() not in parts:  # a room or part that is no more
             path.unlink()
 

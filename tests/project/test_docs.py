@@ -312,5 +312,27 @@ def test_coverage_becomes_a_cross_table(pages: Any, tmp_path: Path) -> None:
 def test_every_reference_case_is_listed_and_read_by_a_test(pages: Any) -> None:
     text = pages.reference_part()
     for case in (p.name for p in DATA.iterdir() if p.is_dir()):
-        row = next(line for line in text.splitlines() if line.startswith(f"| `{case}` |"))
+        row = "".join(line for line in text.splitlines() if line.startswith(f"| `{case}` |"))
+        assert row, f"{case} is not in SOURCES.md"
         assert "test_" in row or "/`" in row
+
+
+def test_a_notebook_becomes_a_page(pages: Any, tmp_path: Path) -> None:
+    outputs = [
+        {"output_type": "execute_result", "data": {"text/html": ["<b>1</b>"], "text/plain": "1"}},
+        {"output_type": "display_data", "data": {"image/png": "aGVsbG8=\n", "text/plain": "<Figure>"}},
+        {"output_type": "stream", "text": ["two\n"]},
+    ]
+    cells = [
+        {"cell_type": "markdown", "source": ["# Title\n", "see [methods](../docs/methods/cox.md)"]},
+        {"cell_type": "code", "source": "1 + 0", "outputs": outputs},
+    ]
+    found = sys.modules["notebook_pages"].page({"cells": cells}, "one", tmp_path)
+    assert found.split("\n\n") == [
+        "# Title\nsee [methods](../../methods/cox.md)",
+        "```python\n1 + 0\n```",
+        '```{raw} html\n<div class="notebook-output"><b>1</b></div>\n```',
+        "![Figure](one_1_1.png)",
+        "```text\ntwo\n```\n",
+    ]
+    assert (tmp_path / "one_1_1.png").read_bytes() == b"hello"
