@@ -108,6 +108,11 @@ def balance(
         of all treated units before matching, as in MatchIt and cobalt; for "ate" and "ato" the root of the mean of
         both groups' variances. All levels of a factor are shown. Within a subgroup sd is that of the subgroup.
 
+    Raises
+    ------
+    SettingsError
+        If the threshold is not above zero.
+
     References
     ----------
     Austin (2011), Multivariate Behavioral Research 46, 399-424; Stuart (2010), Statistical Science 25, 1-21.

@@ -55,6 +55,13 @@ def cause_specific_hazards(
         One group per cause, ``exit``, ``death``, ``lost`` (``size=sme: exit`` with ``by=``), with all scales of
         :func:`market_exit`. A cause too rare for a model is NaN and says why.
 
+    Raises
+    ------
+    SettingsError
+        If the risk set has no cause.
+    NoEventError
+        If no cause has a model.
+
     Examples
     --------
     ``panel`` as made by :func:`build_panel`:

@@ -112,6 +112,13 @@ def hazard_from_cells(
     Effect
         ``hazard_ratio_conditional`` and ``log_hazard`` (logit: ``odds_ratio_conditional``, ``log_odds``).
 
+    Raises
+    ------
+    SchemaError, MissingValueError
+        If a column is not there or has rows without a level, or rows have weights.
+    CollinearityError
+        If all rows are treated, or none.
+
     Examples
     --------
     >>> import pandas as pd

@@ -130,6 +130,11 @@ def standardised_incidence(
         One group per cause (``size=sme: exit`` with ``by=``), and ``still there``; arms "with", "without" and
         "difference". Competing causes too rare for a model of their own are taken together as "other exits".
 
+    Raises
+    ------
+    SettingsError
+        If the model is unknown, or as :func:`standardised_survival`.
+
     References
     ----------
     Prentice, Kalbfleisch and others (1978), Biometrics 34, 541-554; Young and others (2020), Statistics in Medicine 39,

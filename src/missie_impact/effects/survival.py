@@ -69,6 +69,11 @@ def survival_curve(
         One line per group, arm ("treated", "untreated") and time with an event. Trials start at their time zero. A
         treatment that switches within a spell gives Simon-Makuch curves, named "display only".
 
+    Raises
+    ------
+    SettingsError, MissingValueError
+        If ``event`` is unknown, the risk set has no duration, or rows have no time.
+
     References
     ----------
     Kaplan and Meier (1958), JASA 53, 457-481; Simon and Makuch (1984), Statistics in Medicine 3, 35-44.
@@ -236,6 +241,11 @@ def restricted_mean(
         Scales ``restricted_mean_difference`` (treated less untreated), ``restricted_mean_ratio``,
         ``restricted_mean_with``, ``restricted_mean_without``, in units of time. Arms are as observed, or weighted by
         the design; nothing is adjusted for besides.
+
+    Raises
+    ------
+    SettingsError
+        If arms are not followed up to the horizon.
 
     References
     ----------

@@ -36,6 +36,11 @@ def build_panel(registers: Registers, definitions: Definitions = CBS_2024) -> Pa
     Panel
         Its ``flow`` counts what each step left out, and why.
 
+    Raises
+    ------
+    SchemaError
+        If identities succeed each other in a circle.
+
     Examples
     --------
     >>> import missie_impact as mi

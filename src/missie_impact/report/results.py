@@ -70,6 +70,11 @@ def effect_table(*effects: Effect, language: Language = "en", scales: tuple[str,
     ----------
     scales : scales to show, in this order; all without it
 
+    Raises
+    ------
+    SettingsError
+        If no effect has one of the scales.
+
     Examples
     --------
     >>> import pandas as pd

@@ -123,6 +123,11 @@ def spell_length_set(panel: Panel, *, outcome: Outcome = "trade") -> RiskSet:
     RiskSet
         firm, market, year (in which the spell begins), start (0), duration, outcome, cause, treated
 
+    Raises
+    ------
+    SettingsError
+        If ``outcome`` is unknown.
+
     Examples
     --------
     ``panel`` as made by :func:`build_panel`:

@@ -35,6 +35,11 @@ def increase_risk_set(panel: Panel, *, treatment: Literal["mission", "support"] 
     RiskSet
         Columns: firm, market, year, treated, outcome, exports_eur_before_4 .. exports_eur_after_3, controls.
 
+    Raises
+    ------
+    NoParticipantError
+        If no firm of the register is on any listed mission.
+
     Examples
     --------
     ``panel`` as made by :func:`build_panel`:

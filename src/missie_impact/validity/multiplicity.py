@@ -45,6 +45,12 @@ def adjust_p_values(
         family, the columns of ``Effect.tidy()``, adjusted_p_value, method, n_tests. Estimates without a p value stay
         and do not count.
 
+    Raises
+    ------
+    SettingsError
+        If the method is unknown, a family is empty, the scale of an effect is not said, or a step-down lacks the joint
+        covariance of one effect's groups.
+
     References
     ----------
     Holm (1979), Scandinavian Journal of Statistics 6, 65-70; Romano and Wolf (2005), Econometrica 73, 1237-1282. The

@@ -99,6 +99,13 @@ def placebo(
         ``failed`` where the estimate lies outside the margin and its interval holds no zero effect; it passes where
         the interval at twice the error lies inside.
 
+    Raises
+    ------
+    SettingsError
+        If question, lag or margin make no placebo.
+    NoParticipantError
+        If no mission leaves a placebo date in the data.
+
     References
     ----------
     Imbens and Rubin (2015), Causal Inference, chapter 21; Schuirmann (1987), Journal of Pharmacokinetics and

@@ -82,6 +82,11 @@ def rosenbaum_binary(
     DataFrame
         gamma, p_upper (exact binomial), p_upper_normal.
 
+    Raises
+    ------
+    SettingsError
+        If no pair differs, or a gamma is below 1.
+
     References
     ----------
     Rosenbaum (2002), Observational Studies, section 4.3.2.
@@ -117,6 +122,11 @@ def rosenbaum_signed_rank(
     -------
     DataFrame
         gamma, n, statistic, expected, variance, z, p_upper.
+
+    Raises
+    ------
+    SettingsError
+        If differences are not finite or all zero, a gamma is below 1, or ``zeros`` is unknown.
 
     References
     ----------
@@ -157,6 +167,11 @@ def rosenbaum_effect(
     -------
     DataFrame
         gamma, low, high.
+
+    Raises
+    ------
+    SettingsError
+        If differences are not finite or all zero, or a gamma is below 1.
 
     References
     ----------

@@ -138,6 +138,11 @@ def e_value_of(
     common : whether the outcome happens to more than about 15 per cent; for odds and hazard ratios
     true : risk ratio that is to be left over
 
+    Raises
+    ------
+    SettingsError
+        If the scale is unknown, a ratio is not above zero, or the estimate lies outside its interval.
+
     Examples
     --------
     >>> import missie_impact as mi
@@ -182,6 +187,11 @@ def e_value_of_counts(
 
     The limit is the first value on a grid of 0.0001 of the bias factor at which the interval reaches zero, as in R.
 
+    Raises
+    ------
+    SettingsError
+        If an arm has no rows, no untreated row has the outcome, or the treated have the smaller risk.
+
     References
     ----------
     Ding and VanderWeele (2016), Epidemiology 27, 368-377; R's ``EValue::evalues.RD``.
@@ -221,6 +231,11 @@ def bias_factor(with_treatment: float, with_outcome: float) -> float:
     with_treatment : risk ratio between treatment and cause
     with_outcome : risk ratio between cause and outcome, the larger of the two arms
 
+    Raises
+    ------
+    SettingsError
+        If a risk ratio is below 1: a protective cause is to be turned round.
+
     References
     ----------
     Ding and VanderWeele (2016), Epidemiology 27, 368-377.
@@ -249,6 +264,11 @@ def confounding_table(value: EValue, strengths: Sequence[float] = STRENGTHS) -> 
     DataFrame
         with_treatment, with_outcome, bias_factor, risk_ratio, conf_low, conf_high (moved towards one by the bias
         factor, the worst case) and explained_away (the estimate reaches ``true`` or passes it).
+
+    Raises
+    ------
+    SettingsError
+        If a strength is below 1.
 
     Examples
     --------
