@@ -67,6 +67,10 @@ class Design:
     pairs : (m, 2) rows of a treated unit and of a control matched to it (first row of a unit); None for weights
     score : (n,) fitted probability of treatment, or None
     model : how weights were estimated; None for matching
+    score_model : the propensity behind a matching, for errors that include its estimation (slope 0: pairs do not move
+        smoothly with it); None without a score
+    alike : (c, 1 + q) rows with replacement: a control in use and the nearest other controls of other firms, -1 for
+        none, which tell how far outcomes of such units scatter; else None
     support : common support of the score; None without a score
     flow : units lost at each step, and why
     notes : what a reader must know
@@ -84,6 +88,8 @@ class Design:
     pairs: Positions | None = None
     score: Floats | None = None
     model: WeightModel | None = None
+    score_model: WeightModel | None = None
+    alike: Positions | None = None
     support: Support | None = None
     flow: Flow = field(default_factory=Flow)
     notes: tuple[str, ...] = ()

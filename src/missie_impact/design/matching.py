@@ -8,10 +8,10 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from missie_impact.design.design import Design, Estimand, flow_of, left_out, reason_of
+from missie_impact.design.design import Design, Estimand, WeightModel, flow_of, left_out, reason_of
 from missie_impact.design.mahalanobis import Points, greedy_points, nearest_points, whitened
 from missie_impact.design.nearest import NOBODY, Side, greedy, nearest
-from missie_impact.design.propensity import all_terms, fit_propensity
+from missie_impact.design.propensity import all_terms, fit_propensity, score_model
 from missie_impact.design.support import Support, support_of
 from missie_impact.design.units import Floats, Mask, Positions, Units, read_units
 from missie_impact.errors import NoParticipantError, SettingsError
@@ -20,6 +20,7 @@ from missie_impact.risksets.riskset import RiskSet
 
 Method = Literal["propensity", "linear_propensity", "mahalanobis"]
 MAX_COLUMNS = 60  # of a Mahalanobis distance: beyond it all points are about equally far
+ALIKE, ALIKE_ASKED = 4, 9  # controls near a control, and how many are looked at: it is one of them itself
 
 
 def match(
@@ -109,6 +110,8 @@ def match(
         sets=None if replace else _sets(units, pairs),
         pairs=pairs,
         score=distance.score,
+        score_model=distance.model,
+        alike=_alike(units, distance, theirs, pairs) if replace else None,
         support=support,
         flow=flow_of(units, weight, reason),
         notes=(*units.notes, *distance.notes, *_own_firm_note(units, candidates), *(support.notes if support else ())),
@@ -130,6 +133,7 @@ class _Distance:
     comparable : (n,) rows that can be matched at all
     score : (n,) propensity or None
     notes : what a reader must know
+    model : of the propensity, or None
     """
 
     pair: Callable[[Positions, Positions, float, int, bool], Positions]
@@ -137,6 +141,7 @@ class _Distance:
     comparable: Mask
     score: Floats | None
     notes: tuple[str, ...]
+    model: WeightModel | None = None
 
 
 def _check(method: str, caliper_sd: float | None, ratio: int) -> None:
@@ -160,7 +165,8 @@ def _by_score(units: Units, seed: int | None, method: str) -> _Distance:
         controls = Side(value[theirs], units.stratum[theirs], rank[theirs])
         return (nearest if replace else greedy)(treated, controls, caliper=caliper, ratio=ratio)
 
-    return _Distance(pair, deviation, fitted.comparable, fitted.score, fitted.notes)
+    model = score_model(fitted, units, np.zeros(units.n))
+    return _Distance(pair, deviation, fitted.comparable, fitted.score, fitted.notes, model)
 
 
 def _by_points(units: Units, seed: int | None) -> _Distance:
@@ -225,6 +231,18 @@ def _ranks(units: Units, score: Floats | None, seed: int | None) -> Positions:
 def _pairs(mine: Positions, theirs: Positions, found: Positions) -> Positions:
     at, turn = np.nonzero(found != NOBODY)
     return np.column_stack([mine[at], theirs[found[at, turn]]]).astype(np.intp)
+
+
+def _alike(units: Units, distance: _Distance, theirs: Positions, pairs: Positions) -> Positions:
+    """Return the controls in use, each with the nearest other ones of other firms, within its stratum."""
+    used = np.unique(pairs[:, 1])
+    found = distance.pair(used, theirs, np.inf, ALIKE_ASKED, True)
+    near = np.where(found >= 0, theirs[found], NOBODY)
+    own = np.arange(units.n) if units.firm is None else units.firm
+    other = (near >= 0) & (near != used[:, None]) & (own[near] != own[used][:, None])
+    order = np.argsort(~other, axis=1, kind="stable")[:, :ALIKE]
+    kept = np.where(np.take_along_axis(other, order, 1), np.take_along_axis(near, order, 1), NOBODY)
+    return np.column_stack([used, kept]).astype(np.intp)
 
 
 def _weights(units: Units, pairs: Positions) -> Floats:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
+from missie_impact.design.design import WeightModel
 from missie_impact.design.units import Floats, Mask, Units
 from missie_impact.errors import SeparationError
 from missie_impact.numerics.binomial import BinomialFit, fit_binomial
@@ -69,6 +70,12 @@ def fit_propensity(units: Units) -> Propensity:
     comparable = used[units.first][units.unit]
     linear = np.where(comparable, covariates.predict(fit.coef), np.where(units.treated, np.inf, -np.inf))
     return Propensity(fit, covariates, special.expit(linear), linear, comparable, separated_notes(settled.separated))
+
+
+def score_model(fitted: Propensity, units: Units, slope: Floats) -> WeightModel:
+    """Return the estimating equations of the propensity, with the derivative of each weight in its logit."""
+    score = units.own_weight() * np.where(fitted.comparable, units.treated - fitted.score, 0.0)
+    return WeightModel(fitted.covariates, score, slope, fitted.fit.bread, fitted.fit.coef)
 
 
 def settle_units(units: Units, design: Design) -> Settled:

@@ -9,7 +9,7 @@ import numpy as np
 
 from missie_impact.design.balancing import balance_means
 from missie_impact.design.design import Design, Estimand, WeightModel, flow_of, left_out, reason_of
-from missie_impact.design.propensity import Propensity, fit_propensity
+from missie_impact.design.propensity import Propensity, fit_propensity, score_model
 from missie_impact.design.support import support_of
 from missie_impact.design.units import Floats, Units, read_units
 from missie_impact.errors import SettingsError
@@ -64,7 +64,7 @@ def weight(risk: RiskSet, *, on: Sequence[str], estimand: Target = "att", method
         return _design(units, asked, balanced.weight, "att", "entropy balancing", balanced.model, balanced.notes)
     fitted = fit_propensity(units)
     made, slope = _weights(fitted, units, estimand)
-    model = _model(fitted, units, slope)
+    model = score_model(fitted, units, slope)
     words = {"att": "treated", "ate": "all units", "ato": "overlap"}[estimand]
     return _design(units, asked, made, estimand, f"propensity weights for {words}", model, fitted.notes, fitted)
 
@@ -82,11 +82,6 @@ def _weights(fitted: Propensity, units: Units, estimand: Target) -> tuple[Floats
         made = np.where(treated, 1.0 - e, e)
         slope = np.where(treated, -1.0, 1.0) * e * (1.0 - e)
     return np.where(fitted.comparable, made, 0.0), np.where(fitted.comparable, slope, 0.0)
-
-
-def _model(fitted: Propensity, units: Units, slope: Floats) -> WeightModel:
-    score = units.own_weight() * np.where(fitted.comparable, units.treated - fitted.score, 0.0)
-    return WeightModel(fitted.covariates, score, slope, fitted.fit.bread, fitted.fit.coef)
 
 
 def _design(

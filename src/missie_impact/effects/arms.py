@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -20,8 +20,9 @@ from missie_impact.effects.bootstrap import (
 from missie_impact.effects.compared import POPULATIONS
 from missie_impact.effects.doubly_robust import robust_group
 from missie_impact.effects.draws import on_scales, usable
-from missie_impact.effects.estimate import FitOptions, Task, effect, put_together
+from missie_impact.effects.estimate import DESIGN_TEXT, FitOptions, Task, effect, put_together
 from missie_impact.effects.groups import each_group, flow_of
+from missie_impact.effects.matching import matched_group, sets_of
 from missie_impact.effects.model import Fitted, fit_group
 from missie_impact.effects.result import Effect, Fit, GroupResult, is_ratio
 from missie_impact.effects.rows import Group, Request, Rows, Source, parts, read_rows
@@ -30,7 +31,7 @@ from missie_impact.effects.weighting import population_of, weigh_group
 from missie_impact.errors import SettingsError
 from missie_impact.flow import Flow, FlowStep
 
-Estimator = Literal["regression", "weighting", "doubly_robust"]
+Estimator = Literal["regression", "weighting", "doubly_robust", "matching"]
 
 
 def compare_arms(
@@ -70,7 +71,9 @@ def compare_arms(
         return _weighted(source, rows, outcome, whom, options, keep_fit)
     if estimator == "doubly_robust":
         return _doubly_robust(source, rows, outcome, whom, options, keep_fit)
-    raise SettingsError(f"estimator: expected 'regression', 'weighting' or 'doubly_robust', found {estimator!r}.")
+    if estimator == "matching":
+        return _matched(source, rows, outcome, whom, options, keep_fit)
+    raise SettingsError(f"estimator: expected one of {list(get_args(Estimator))}, found {estimator!r}.")
 
 
 def _weighted(
@@ -117,6 +120,30 @@ def _doubly_robust(
     made = _redrawn(made, rows, options, lambda group: of_doubly_robust(rows, group, whom, options.cross_fit))
     folds = options.cross_fit.folds
     return _described(made, rows, "doubly robust" + (f", {folds} folds" if folds > 1 else ""))
+
+
+def _matched(source: Source, rows: Rows, outcome: str, whom: Population, options: FitOptions, keep_fit: bool) -> Effect:
+    """Compare the means of matched sets; without replacement these are weighted arms with errors by set."""
+    if _in_sets(rows):
+        made = _weighted(source, rows, outcome, whom, options, keep_fit)
+        design = made.design.replace("inverse-probability weighting", "matched sets")
+        return replace(made, model="means of matched sets", design=design)
+    if keep_fit or options.bootstrap is not None:
+        raise SettingsError(
+            "estimator='matching' with replacement keeps no fit and has no bootstrap, whose variance would be wrong: "
+            "leave keep_fit and bootstrap out, or match without replacement."
+        )
+    rows = _without_model_errors(rows)
+    sets = sets_of(rows)
+    results = each_group(rows, lambda group: matched_group(rows, group, sets))
+    counts = results[0].counts
+    step = FlowStep("in the comparison", counts.n_rows, counts.n_firms, counts.n_treated)
+    made_for = rows.compared.estimand if rows.compared is not None else None
+    task = _task(outcome, "means of matched sets", _named(whom, made_for, False))
+    made = put_together(source, rows, results, task, options, parts(source)[0].flow.then(step))
+    design = f"matched sets on {DESIGN_TEXT[parts(source)[0].design].removeprefix('regression on ')}"
+    method = "" if rows.compared is None else f", {rows.compared.method}"
+    return replace(made, design=design + method)
 
 
 def _redrawn(made: Effect, rows: Rows, options: FitOptions, redraw: Callable[[Group], Redraw]) -> Effect:
@@ -205,7 +232,8 @@ def _set_notes(rows: Rows) -> list[str]:
     if compared.sets is None:
         return [
             "controls were matched with replacement: errors count a control as often as it was used, and take the "
-            "pairing as known; estimator='doubly_robust' corrects for what pairs differ in"
+            "pairing as known; estimator='matching' has the errors of matched means, 'doubly_robust' corrects for what "
+            "pairs differ in"
         ]
     if np.all(compared.sets < 0):
         return []

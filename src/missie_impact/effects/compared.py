@@ -54,6 +54,8 @@ class Compared:
     pairs : (m, 2) positions of treated and control rows where controls were used again, else None
     weighting : how the weights were estimated; None for matching
     score : (n,) propensity score, or None
+    alike : (c, 1 + q) rows of controls in use, each with its nearest other controls; None unless used again
+    score_model : equations of the propensity behind a matching, or None
     """
 
     weight: Floats
@@ -63,6 +65,8 @@ class Compared:
     pairs: Positions | None = None
     weighting: WeightScores | None = None
     score: Floats | None = None
+    alike: Positions | None = None
+    score_model: WeightScores | None = None
 
 
 def compared_of(source: Any, n_rows: int, sampling: Floats | None) -> Compared:
@@ -87,6 +91,7 @@ def compared_of(source: Any, n_rows: int, sampling: Floats | None) -> Compared:
         raise SettingsError(f"design: expected an estimand among {sorted(POPULATIONS)}, found {estimand!r}.")
     sets, pairs = getattr(source, "sets", None), getattr(source, "pairs", None)
     score, model = getattr(source, "score", None), getattr(source, "model", None)
+    alike, score_model = getattr(source, "alike", None), getattr(source, "score_model", None)
     return Compared(
         weight,
         estimand,
@@ -95,6 +100,8 @@ def compared_of(source: Any, n_rows: int, sampling: Floats | None) -> Compared:
         None if pairs is None or sets is not None else np.asarray(pairs, dtype=np.intp),
         None if model is None else _weight_scores(model, sampling, "entropy" in str(getattr(source, "method", ""))),
         None if score is None else np.asarray(score, dtype=np.float64),
+        None if alike is None else np.asarray(alike, dtype=np.intp),
+        None if score_model is None else _weight_scores(score_model, sampling, False),
     )
 
 

@@ -49,6 +49,17 @@ class CrossFit:
     seed : of the draw of the parts
     trim : leave out rows whose propensity score is above ``1 - trim`` (and, for effects on all, below ``trim``). This
         changes the estimand, whose name then says so; None leaves nobody out
+
+    Examples
+    --------
+    ``panel`` as made by :func:`build_panel`:
+
+    >>> import missie_impact as mi
+    >>> options = mi.FitOptions(cross_fit=mi.CrossFit(folds=2))
+    >>> roles = {"cluster": "firm", "controls": ["log_exports"], "estimator": "doubly_robust"}
+    >>> found = mi.structural_transition(mi.transition_risk_set(panel), **roles, options=options)
+    >>> found.population
+    'treated'
     """
 
     folds: int = 5
@@ -124,8 +135,8 @@ def robust_group(rows: Rows, group: Group, population: Population, settings: Cro
     arms, kept, trimmed, trim_notes = _arms(rows, positions, predicted, population, settings.trim)
     robust = robust_means(arms, predicted, population)
     covariances, fixed = _covariances(rows, positions, kept, robust)
-    made = {name: _on_scales(robust.risks, cov.matrix) for name, cov in covariances.items()}
-    made |= {name + FIXED_WEIGHTS: _on_scales(robust.risks, cov.matrix) for name, cov in fixed.items()}
+    made = {name: on_risk_scales(robust.risks, cov.matrix) for name, cov in covariances.items()}
+    made |= {name + FIXED_WEIGHTS: on_risk_scales(robust.risks, cov.matrix) for name, cov in fixed.items()}
     degrees = {name: cov.df if len(cov.n_clusters) == 2 else np.inf for name, cov in covariances.items()}
     names = (f"controls without variation left out: {', '.join(constant)}",) if constant else ()
     weight = np.ones(rows.n) if rows.frequency is None else rows.frequency
@@ -135,7 +146,7 @@ def robust_group(rows: Rows, group: Group, population: Population, settings: Cro
         group.name,
         counted(weight[used], rows.y[used], weight[used][rows.treated[used]], firms),
         MARGINAL_SCALES,
-        _values(robust.risks),
+        risk_values(robust.risks),
         made,
         degrees=degrees | {name + FIXED_WEIGHTS: df for name, df in degrees.items()},
         notes=(
@@ -328,15 +339,16 @@ def _risk_notes(robust: Robust) -> list[str]:
     return ["a corrected risk lies outside 0 to 1, so it has no odds ratio: look at the overlap"] if outside else []
 
 
-def _values(risks: Floats) -> Floats:
+def risk_values(risks: Floats) -> Floats:
+    """Put the risks of the two worlds on the scales: odds ratio, risk ratio, risk difference, with, without."""
     one, zero = (float(r) for r in risks)
     with np.errstate(divide="ignore", invalid="ignore"):
         odds = np.divide(one * (1 - zero), (1 - one) * zero)
         return np.array([odds, np.divide(one, zero), one - zero, one, zero])
 
 
-def _on_scales(risks: Floats, matrix: Floats) -> Floats:
-    """Covariance of the scales from that of the two risks, ratios in logs."""
+def on_risk_scales(risks: Floats, matrix: Floats) -> Floats:
+    """Move the covariance of the two risks to the scales, ratios in logs."""
     one, zero = risks
     with np.errstate(divide="ignore", invalid="ignore"):
         gradient = np.array(
