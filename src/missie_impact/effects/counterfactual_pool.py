@@ -80,9 +80,10 @@ def make_pool(panel: Panel, trial: Trial, matching: Matching, instruments: Seque
     """Return the supported pairs of a trial and candidates without support.
 
     Both arms: the firm is in the register in the year before the support (and before the base year) and exists in the
-    year of the support, the pair had no support in the years of the wash-out. Candidates belong to firms without any support in the support year. Pairs
-    with exports in the years of the matching are drawn per cell (size, sector, market group, active years, level);
-    for supported pairs without any, firms of the same size, sector and class of exports are drawn for the same market.
+    year of the support, the pair had no support in the years of the wash-out. Candidates belong to firms without any
+    support in the support year. Pairs with exports in the years of the matching are drawn per cell (size, sector,
+    market group, active years, level); for supported pairs without any, firms of the same size, sector and class of
+    exports are drawn for the same market.
     """
     supports = _supports(panel, trial, instruments)
     treated = supports.loc[supports["year"] == trial.support, PAIR].drop_duplicates()
@@ -157,7 +158,10 @@ def _firms(panel: Panel, trial: Trial, matching: Matching) -> pd.DataFrame:
     seen = seen.filter(nw.col("in_register") == 1).select("firm", "size", "sector", "log_workers")
     year = trial.base + min(matching.years[-1], -1)
     totals = panel.firm_trade.filter(nw.col("year") == year).select("firm", "exports_cents", "export_markets")
-    rows = panel.collect(seen.join(totals, on="firm", how="left"), sort_by=["firm"])
+    supported = panel.supports.filter(nw.col("year") < trial.base).select("firm").unique()
+    supported = supported.with_columns(earlier_support=nw.lit(1.0))
+    known = seen.join(totals, on="firm", how="left").join(supported, on="firm", how="left")
+    rows = panel.collect(known.with_columns(nw.col("earlier_support").fill_null(0.0)), sort_by=["firm"])
     eur = rows["exports_cents"].fillna(0).to_numpy(dtype=np.float64) / 100
     return rows.drop(columns=["exports_cents", "export_markets"]).assign(
         log_exports=np.log1p(eur),
