@@ -17,6 +17,7 @@ from missie_impact.errors import SettingsError
 from missie_impact.numerics.cells import Floats
 from missie_impact.numerics.covariance import interval
 from missie_impact.numerics.honest import relative_bounds, smoothness_interval
+from missie_impact.numerics.honest_relative import relative_interval
 
 Violation = Literal["smoothness", "relative_magnitudes"]
 
@@ -64,6 +65,7 @@ def honest_bounds(
     violation: Violation = "smoothness",
     bounds: Sequence[float],
     effect: ArrayLike | None = None,
+    sampling: bool = True,
     conf_level: float = 0.95,
 ) -> HonestBounds:
     """Bound an effect when the difference in trends is restricted, not zero.
@@ -73,9 +75,11 @@ def honest_bounds(
     source : group-time effects with a universal base period, or an event study (`event_study` takes any estimates)
     violation : "smoothness": from one period to the next the slope of the difference in trends changes by at most M;
         intervals of fixed length. "relative_magnitudes": it moves by at most Mbar times its largest move before
-        treatment; the set identified at the point estimates, without sampling error
+        treatment; every effect that the conditional and least favourable hybrid test accepts
     bounds : values of M or Mbar
     effect : weights of the effects after treatment, in order of time; the first alone if left out
+    sampling : whether relative magnitudes hold sampling error; without it, the set identified at the point estimates
+    conf_level : of intervals
 
     Returns
     -------
@@ -89,7 +93,8 @@ def honest_bounds(
 
     References
     ----------
-    Rambachan and Roth (2023), Review of Economic Studies 90, 2555-2591; R's HonestDiD.
+    Rambachan and Roth (2023), Review of Economic Studies 90, 2555-2591; Andrews, Roth and Pakes (2023), Review of
+    Economic Studies 90, 2763-2791; R's HonestDiD.
 
     Examples
     --------
@@ -114,9 +119,11 @@ def honest_bounds(
         if violation == "smoothness":
             found = smoothness_interval(study.estimate, study.covariance, n_before, weights, float(bound), conf_level)
             ends = found.centre - found.half, found.centre + found.half
+        elif sampling:
+            ends = relative_interval(study.estimate, study.covariance, n_before, weights, float(bound), conf_level)
         else:
             ends = relative_bounds(study.estimate, n_before, weights, float(bound))
-        rows.append((float(bound), *ends, violation == "smoothness"))
+        rows.append((float(bound), *ends, sampling or violation == "smoothness"))
     table = pd.DataFrame(rows, columns=["bound", "low", "high", "with_sampling"])
     clear = table[(table["low"] > 0) | (table["high"] < 0)]["bound"]
     words = "effect in the first period" if effect is None else "weighted average of effects"
@@ -143,4 +150,6 @@ def _checked(study: EventStudy, effect: ArrayLike | None) -> tuple[int, Floats]:
     weights = np.eye(n_after)[0] if effect is None else np.asarray(effect, dtype=np.float64).reshape(-1)
     if len(weights) != n_after:
         raise SettingsError(f"effect: expected {n_after} weights, one per period after the base, found {len(weights)}.")
+    if not np.isfinite(weights).all() or not weights.any():
+        raise SettingsError("effect: expected finite weights that are not all zero.")
     return n_before, weights
