@@ -74,6 +74,16 @@ def match(
     -----
     A unit is a row, in exit trials a pair and trial with all its years. A firm is never its own control: rows of a
     firm that is treated within a stratum are no controls in it. Errors for matched designs: `docs/methods/design.md`.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import missie_impact as mi
+    >>> table = pd.DataFrame({"went": [1, 1, 0, 0, 0], "later": [1, 1, 0, 1, 0], "size": [3.0, 5.0, 3.1, 5.2, 9.0]})
+    >>> risk = mi.RiskSet.from_frame(table, outcome="later", treatment="went")
+    >>> design = mi.match(risk, on=["size"], method="mahalanobis")
+    >>> design.weight.tolist()
+    [1.0, 1.0, 1.0, 1.0, 0.0]
     """
     _check(method, caliper_sd, ratio)
     units = read_units(risk, on, exact)

@@ -48,6 +48,16 @@ def weight(risk: RiskSet, *, on: Sequence[str], estimand: Target = "att", method
     ----------
     Hirano, Imbens and Ridder (2003), Econometrica 71, 1161-1189; Li, Morgan and Zaslavsky (2018), JASA 113, 390-400;
     Hainmueller (2012), Political Analysis 20, 25-46.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import missie_impact as mi
+    >>> table = pd.DataFrame({"went": [1, 1, 1, 0, 0, 0, 0], "left": [0] * 7, "large": [1, 1, 0, 1, 0, 0, 0]})
+    >>> risk = mi.RiskSet.from_frame(table, outcome="left", treatment="went")
+    >>> design = mi.weight(risk, on=["large"])
+    >>> design.weight.round(2).tolist()
+    [1.0, 1.0, 1.0, 2.0, 0.33, 0.33, 0.33]
     """
     if estimand not in get_args(Target):
         raise SettingsError(f"estimand: expected one of {list(get_args(Target))}, found {estimand!r}.")
