@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
-from io import BytesIO
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 Style = Literal["plain", "cbs"]
-DOTS_PER_INCH = 90  # of a picture shown in a notebook
 Coordinates = str | tuple[str, str]
 
 # Okabe and Ito (2008), ordered so that neighbours differ in lightness; the other palette is like that of CBS.
@@ -75,21 +72,7 @@ def new_axes(width: float = 7.0, height: float = 4.2) -> Axes:
     """An axes on a figure of its own, which keeps room for all labels. No global state of pyplot is touched."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained").subplots(subplot_kw={"axes_class": _shown_axes()})
-
-
-@cache
-def _shown_axes() -> type[Axes]:
-    """Axes that a notebook shows as the picture they stand in, since pyplot does not know of their figure."""
-    from matplotlib.axes import Axes
-
-    class ShownAxes(Axes):
-        def _repr_png_(self) -> bytes:
-            picture = BytesIO()
-            self.figure.savefig(picture, format="png", dpi=DOTS_PER_INCH)
-            return picture.getvalue()
-
-    return ShownAxes
+    return Figure(figsize=(width, height), layout="constrained").subplots()
 
 
 def finish(ax: Axes, look: Look, data: pd.DataFrame, *, title: str = "", simulated: bool = False) -> Axes:
