@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from functools import singledispatch
+from functools import partial, singledispatch
 from importlib import import_module
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from missie_impact.errors import SettingsError
@@ -38,7 +39,8 @@ def plot(
     Returns
     -------
     matplotlib.axes.Axes
-        With the table behind the figure as its attribute ``data``. ``ax.figure.savefig(...)`` writes it.
+        With the table behind the figure as its attribute ``data``. ``ax.figure.savefig(...)`` writes it. In a notebook
+        axes made here show themselves as the last line of a cell (without a semicolon).
 
     Raises
     ------
@@ -57,7 +59,16 @@ def plot(
     for name in MODULES:
         import_module(f"missie_impact.report.figures.{name}")
     drawn: Axes = draw(result, ax, Look(language, style, scale))
+    if ax is None:
+        # Such a figure is unknown to pyplot, which shows the others in a notebook.
+        setattr(drawn, "_repr_png_", partial(_png, drawn))  # noqa: B010 - matplotlib knows no such attribute
     return drawn
+
+
+def _png(ax: Axes) -> bytes:
+    page = BytesIO()
+    ax.figure.savefig(page, format="png", dpi=100)
+    return page.getvalue()
 
 
 @singledispatch
