@@ -219,8 +219,12 @@ def coverage_part(path: Path) -> str:
         else "no estimate"
         for r in table.itertuples()
     ]
+    fewest = int((table["draws"] + table["failed"]).min())
+    few = f"**At the least {fewest:,} registers: under 1,000 nothing counts as accepted.** " if fewest < 1000 else ""
     return (
-        "Simulated registers. Bias (ratios: of the logarithm) with its Monte-Carlo error; ✗ fails the rule:\n\n"
+        f"Simulated registers. {few}Registers without an estimate are left out and counted: where they are many, the\n"
+        "figures describe the registers that happened to have one.\n\n"
+        "Bias (ratios: of the logarithm) with its Monte-Carlo error; ✗ fails the rule:\n\n"
         + crossed(table, "bias_cell")
         + "\n\nCoverage of the 95% intervals (number of registers with an estimate):\n\n"
         + crossed(table, "coverage_cell")

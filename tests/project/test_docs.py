@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import csv
 import dataclasses
 import inspect
 import os
@@ -305,8 +306,29 @@ def test_coverage_becomes_a_cross_table(pages: Any, tmp_path: Path) -> None:
     )
     text = pages.coverage_part(tmp_path / "coverage.csv")
     assert "| estimator: estimand | seen | unseen |" in text
+    assert "accepted" not in text
     assert "| regression: rd_att | +0.001 ± 0.000 | +0.051 ± 0.000 ✗ |" in text
     assert "| regression: rd_att | 95.1% (1000) | 10.0% ✗ (998, 2 failed) |" in text
+    (tmp_path / "coverage.csv").write_text(
+        "regime,estimator,estimand,draws,failed,bias,bias_error,coverage,unbiased,covers\n"
+        "seen,regression,rd_att,24,0,0.0012,0.0004,0.951,True,True\n"
+    )
+    assert "24 registers: under 1,000 nothing counts as accepted" in pages.coverage_part(tmp_path / "coverage.csv")
+
+
+def test_the_page_of_published_figures_says_what_the_data_say() -> None:
+    text = (ROOT / "src" / "missie_impact" / "published.csv").read_text(encoding="utf-8")
+    page = (DOCS / "published.md").read_text(encoding="utf-8").splitlines()
+
+    def line(row: dict[str, str]) -> str:
+        unit = re.sub(r" \(.*\)$", "", row["unit"])  # what is open about the unit stands above the table
+        number = f"{float(row['value']):.12g}" if row["value"] else ""
+        printed = " ".join(filter(None, [row["bound"], number, unit])) if number else ""
+        read_as = f"{float(row['read_as']):,.12g} ({row['scale']})" if row["read_as"] else ""
+        cells = [row["id"], row["label"], row["group"], row["period"], printed, read_as, row["status"], row["note"]]
+        return f"| {' | '.join(cells)} |"
+
+    assert [row for row in page if row.startswith("| R")] == [line(row) for row in csv.DictReader(text.splitlines())]
 
 
 def test_every_reference_case_is_listed_and_read_by_a_test(pages: Any) -> None:
