@@ -55,13 +55,13 @@ def run(path: Path) -> str:
     from nbclient.exceptions import CellExecutionError
 
     notebook = nbformat.read(path, as_version=4)
-    # A kernel of the machine may sit on another Python: the one that runs this file is meant.
     client = NotebookClient(
         notebook,
         timeout=SECONDS_PER_CELL,
         kernel_name="python3",
         resources={"metadata": {"path": str(path.resolve().parent)}},
         record_timing=False,
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],
     )
     try:
         client.execute()
