@@ -214,7 +214,7 @@ def test_cox_without_a_finite_answer(make):
         market_exit(make.risk_set(table, duration="t"), model="cox", controls=["twin"], cluster=None)
     with pytest.raises(SettingsError, match="needs a time scale"):
         market_exit(make.risk_set(table), model="cox", controls=None, cluster=None)
-    with pytest.raises(SettingsError, match="only model='cox'"):
+    with pytest.raises(SettingsError, match="only model='cox' and 'conditional'"):
         market_exit(make.risk_set(table), controls=None, cluster=None, options=ExitOptions(strata=("sector",)))
 
 

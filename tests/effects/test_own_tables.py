@@ -9,14 +9,17 @@ import pytest
 from missie_impact import (
     CurveOptions,
     ExitOptions,
+    FitOptions,
     RiskSet,
     cumulative_incidence,
     market_exit,
     match,
+    poisson_effect,
     structural_transition,
     subdistribution_hazard,
     survival_curve,
     weight,
+    within_firm,
 )
 from missie_impact.errors import SchemaError, SeparationError, SettingsError
 
@@ -163,6 +166,34 @@ def test_one_control_as_text_is_told_apart_from_a_list(births):
     for call in (structural_transition, subdistribution_hazard):
         with pytest.raises(SettingsError, match=r"list of names such as \['x'\]"):
             call(risk, cluster=None, controls="x")
+
+
+def test_one_effect_as_text(births):
+    for settings in ({"controls": "place"}, {"effects": "place"}):
+        with pytest.raises(SettingsError, match=r"list of names such as \['place'\]"):
+            poisson_effect(births, "outcome", "treated", cluster=None, **settings)
+    with pytest.raises(SchemaError, match="rename"):
+        poisson_effect(births.assign(X=births["x"]), "outcome", "treated", cluster=None)
+
+
+def test_no_cross_fitting_has_a_name():
+    with pytest.raises(SettingsError, match=r"CrossFit\(folds=1\)"):
+        FitOptions(cross_fit=None)
+
+
+def test_conditional_model_within_strata_of_ones_own(make):
+    # The infertility study; numbers of R's clogit(case ~ I(spontaneous > 0) + induced + strata(stratum), "exact").
+    table = make.load("infert_conditional_logit")[0]
+    table = table.assign(treated=(table["spontaneous"] > 0).astype(int))
+    risk = RiskSet.from_frame(table, outcome="case", treatment="treated")
+    settings = {"cluster": None, "controls": ["induced"]}
+    found = market_exit(risk, model="conditional", options=ExitOptions(strata=("stratum",)), **settings)
+    agrees(found.coefficients["estimate"], {"treated": 2.2660665988370, "induced": 0.8961874407607})
+    agrees(found.coefficients["std_error"], {"treated": 0.41634347488311, "induced": 0.28926508733316})
+    same = within_firm(risk, strata=["stratum"], **settings)
+    assert found.effect("log_odds_within_strata").estimate == same.effect("log_odds_within_strata").estimate
+    with pytest.raises(SettingsError, match="strata="):
+        market_exit(risk, model="conditional", **settings)
 
 
 @pytest.mark.parametrize("names", [["x", "x"], ["x", "X"], ["x", "row_number_"]])

@@ -76,6 +76,11 @@ class FitOptions:
             raise SettingsError(f"vcov: expected one of {list(get_args(Vcov))}, found {self.vcov!r}.")
         if self.correction not in get_args(Correction):
             raise SettingsError(f"correction: expected one of {list(get_args(Correction))}, found {self.correction!r}.")
+        if not isinstance(self.cross_fit, CrossFit):
+            raise SettingsError(
+                f"cross_fit: expected CrossFit(...), found {type(self.cross_fit).__name__}; CrossFit(folds=1) fits and "
+                "predicts on all rows."
+            )
         bounds = self.duration_classes
         if bounds is not None and (not bounds or list(bounds) != sorted(set(bounds))):
             raise SettingsError(f"duration_classes: expected rising lower bounds, found {list(bounds)}.")

@@ -17,7 +17,7 @@ from missie_impact.effects.result import Effect
 from missie_impact.effects.rows import ClusterChoice, Request, Source, parts
 from missie_impact.effects.standardise import conditional_scales
 from missie_impact.effects.transition import OUTCOMES
-from missie_impact.effects.within import within_firm
+from missie_impact.effects.within import FIRM_YEAR, within_firm
 from missie_impact.errors import SettingsError
 
 __all__ = ["FOLLOW_UP", "market_exit"]
@@ -98,7 +98,10 @@ def market_exit(
     if model == "conditional":
         if keep_fit:
             raise SettingsError("model='conditional' keeps no fit; leave keep_fit out.")
-        return within_firm(risk, cluster=cluster, controls=controls, by=by, also_cluster=also_cluster, options=options)
+        strata = chosen.strata or FIRM_YEAR
+        return within_firm(
+            risk, cluster=cluster, controls=controls, strata=strata, by=by, also_cluster=also_cluster, options=options
+        )
     if model == "cox":
         request = exit_request(source, asked, chosen, clock=True)
         task = Task(outcome, "cloglog", "Cox regression", "treated", conditional_scales)

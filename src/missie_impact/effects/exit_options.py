@@ -25,7 +25,8 @@ class ExitOptions(FitOptions):
         follow-up or the duration) or "bs:4" (cubic B-spline)
     unseen_origin : rows of spells that began before the data: "class" (a duration class of their own; an error in Cox
         and frailty models, whose clock they do not have) or "drop"
-    strata : columns whose combinations have a baseline of their own (Cox only)
+    strata : columns whose combinations have a baseline of their own (Cox), or within which rows are compared
+        (conditional; firm and year where none is named)
     ties : "efron", or "breslow" which pulls effects towards zero with yearly data (Cox only)
     horizon : years of follow-up of the standardised survival of an own table; trials have that of their definitions
 
@@ -81,12 +82,12 @@ def check_model(model: str, options: ExitOptions) -> None:
     Raises
     ------
     SettingsError
-        If the model is unknown, or strata are asked for outside Cox.
+        If the model is unknown, or strata are asked for in a model without any.
     """
     if model not in get_args(ExitModel):
         raise SettingsError(f"model: expected one of {list(get_args(ExitModel))}, found {model!r}.")
-    if options.strata and model != "cox":
-        raise SettingsError(f"strata {list(options.strata)}: only model='cox' has a baseline per stratum.")
+    if options.strata and model not in ("cox", "conditional"):
+        raise SettingsError(f"strata {list(options.strata)}: only model='cox' and 'conditional' have strata.")
 
 
 def link_of(model: ExitModel) -> LinkName:

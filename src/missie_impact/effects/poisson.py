@@ -20,8 +20,8 @@ from missie_impact.numerics.cells import Column
 from missie_impact.numerics.covariance import Clusters, clusters_of, covariance
 from missie_impact.numerics.poisson import PoissonFit, fit_poisson, poisson_scores
 from missie_impact.numerics.poisson_bias import three_way_bias
-from missie_impact.risksets.controls import Control, parse_control, variables_of
-from missie_impact.risksets.riskset import RiskSet
+from missie_impact.risksets.controls import Control, check_listed, parse_control, variables_of
+from missie_impact.risksets.riskset import RiskSet, check_names
 
 Floats = NDArray[np.float64]
 Effects: TypeAlias = Sequence[str | tuple[str, ...]]
@@ -119,6 +119,8 @@ def poisson_effect(
     >>> round(found.effect("mean_ratio").estimate, 2)
     3.0
     """
+    check_listed("controls", controls)
+    check_listed("effects", effects)
     risk, weight = parts(source) if isinstance(source, RiskSet) or hasattr(source, "risk") else (None, None)
     outcome, treated, named = _roles(risk, outcome, treatment, weights)
     table = Table(source if risk is None else risk)
@@ -149,6 +151,8 @@ class Table:
 
     def __init__(self, source: RiskSet | Any) -> None:
         self.risk = source if isinstance(source, RiskSet) else None
+        if self.risk is None:
+            check_names(source)
         native: Any = None if self.risk is not None else nw.from_native(source)
         self.native = native
         self.columns: list[str] = self.risk.columns if self.risk is not None else list(native.collect_schema().names())

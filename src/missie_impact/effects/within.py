@@ -173,7 +173,7 @@ def _strata_columns(source: RiskSet, strata: Sequence[str]) -> tuple[str, ...]:
     if absent:
         raise SettingsError(
             f"strata {absent} are no columns of the risk set; it holds {source.columns}. Name firm= and year= when you "
-            "make it, or name your own columns."
+            "make it, or name your own columns with strata= (market_exit: ExitOptions(strata=...))."
         )
     if tuple(strata) == FIRM_YEAR and source.design == "trials" and FOLLOW_UP in source.columns:
         columns.append(FOLLOW_UP)  # a trial's years of follow-up are different years

@@ -96,8 +96,7 @@ def resolve_controls(risk: RiskSet, controls: Sequence[str] | None, always: Sequ
     SettingsError
         If a control is the outcome or the treatment, or a product of factors lacks their own terms.
     """
-    if isinstance(controls, str):
-        raise SettingsError(f"controls: expected a list of names such as [{controls!r}], found one text.")
+    check_listed("controls", controls)
     wanted = tuple(controls or ())
     if wanted == DEFAULT_CONTROLS:  # the default list, with what this risk set adds to it
         wanted += tuple(c for c in risk.controls if c not in DEFAULT_CONTROLS)
@@ -121,6 +120,18 @@ def resolve_controls(risk: RiskSet, controls: Sequence[str] | None, always: Sequ
     expected = [c for c in gone if c in risk.absent_controls or risk.design != "trials"]
     names = tuple(dict.fromkeys(":".join(_others(c, risk.roles.treatment)) for c in crossed))
     return Controls(_once(used), names, tuple(expected))
+
+
+def check_listed(argument: str, names: object) -> None:
+    """One text is no list of names: its letters would be taken for names.
+
+    Raises
+    ------
+    SettingsError
+        If ``names`` is a text.
+    """
+    if isinstance(names, str):
+        raise SettingsError(f"{argument}: expected a list of names such as [{names!r}], found one text.")
 
 
 def parse_control(text: str, columns: Iterable[str]) -> list[Control]:

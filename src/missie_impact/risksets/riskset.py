@@ -211,7 +211,7 @@ ROW = "row_number_"  # keeps the order of an own table, whose key need not be un
 
 def _numbered(engine: Engine, frame: Any) -> Lazy:
     """Copy an own table in with its row numbers; a lazy table is numbered by all its columns."""
-    _check_names(frame)
+    check_names(frame)
     native = nw.from_native(frame, pass_through=True)
     if isinstance(native, nw.DataFrame):
         return engine.take(native.with_row_index(ROW))
@@ -220,7 +220,7 @@ def _numbered(engine: Engine, frame: Any) -> Lazy:
     return engine.store(taken.with_row_index(ROW, order_by=columns), "own_table")
 
 
-def _check_names(frame: Any) -> None:
+def check_names(frame: Any) -> None:
     """Names must differ by more than case, as in every engine; the row number's own name is taken."""
     if isinstance(frame, Mapping):
         names = [str(name) for name in frame]
