@@ -21,8 +21,6 @@ from missie_impact.risksets import RiskSet
 Floats = NDArray[np.float64]
 COVARIATES = ("level", "last", "growth", "variability", "log_workers", "log_exports", "log_markets")
 EXACT = ("size", "sector", "market_key", "active")
-CORRECTED = ("share_growers", "share_growers_sum", "share_pairs", "gross_winsorised_eur", "net_winsorised_eur")
-ROWS_PER_COLUMN = 10  # least matched firms for each covariate of the correction
 PERCENT, EUR = "percentage points", "EUR per year"
 FIGURES = {
     "share_growers": PERCENT,
@@ -59,7 +57,6 @@ def with_covariates(rows: pd.DataFrame, matching: Matching) -> pd.DataFrame:
     mean = path.mean(axis=1)
     spread = path.std(axis=1) / np.where(mean > 0, mean, 1.0)
     growth = np.clip(np.log1p(path[:, -1]) - np.log1p(path[:, 0]), -3.0, 3.0)
-    seen = {f"active_{-k}_before": (path[:, j] > 0).astype(np.float64) for j, k in enumerate(matching.years)}
     key = np.where(path.sum(axis=1) > 0, "group " + rows["market_group"], "market " + rows["market"])
     return rows.assign(
         level=np.log1p(mean),
@@ -68,7 +65,6 @@ def with_covariates(rows: pd.DataFrame, matching: Matching) -> pd.DataFrame:
         variability=spread,
         mean_eur=mean,
         market_key=key,
-        **(seen if len(seen) > 1 else {}),
     )
 
 
@@ -157,35 +153,7 @@ def amounts(
     observed = _figures(treated, threshold)
     parts = [_figures(controls[controls["replicate"] == r], threshold) for r in range(ratio)]
     expected = pd.concat(parts).groupby(level=0).sum().reindex(observed.index) / ratio
-    expected[list(CORRECTED)] += _correction(treated, controls, parts)
     return observed, expected, len(treated)
-
-
-def _correction(treated: pd.DataFrame, controls: pd.DataFrame, parts: list[pd.DataFrame]) -> Floats:
-    """Return what the differences left between supported firms and their matches are worth, per supported firm.
-
-    The figures of matched firms are regressed on their covariates, summed over pairs; the slopes times what is left of
-    the differences are added to what the matches did (Abadie and Imbens 2011). Zero where matches are exact, where too
-    few carry a regression, and where pairs were matched on a single year, which is there to show its bias.
-    """
-    names = [*COVARIATES, "earlier_support", *(c for c in map(str, treated) if c.startswith("active_"))]
-    own = _summed(treated, names)
-    turns = [_summed(controls[controls["replicate"] == r], names) for r in range(len(parts))]
-    x = np.concatenate(turns)
-    spread = x.std(axis=0)
-    used = spread > 0
-    if len(names) == len(COVARIATES) + 1 or len(x) < ROWS_PER_COLUMN * used.sum():
-        return np.zeros((len(own), len(CORRECTED)))
-    y = np.concatenate([part[list(CORRECTED)].to_numpy() for part in parts])
-    centre = x[:, used].mean(axis=0)
-    slopes = np.linalg.lstsq((x[:, used] - centre) / spread[used], y - y.mean(axis=0), rcond=1e-8)[0]
-    left = (own - sum(turns) / len(turns))[:, used] / spread[used]
-    return np.asarray(left @ slopes)
-
-
-def _summed(pairs: pd.DataFrame, names: list[str]) -> Floats:
-    """Sum covariates over the pairs of each firm, firms in order; the last column is the number of pairs."""
-    return pairs.assign(pairs=1.0).groupby("firm")[[*names, "pairs"]].sum().to_numpy(dtype=np.float64)
 
 
 def _figures(pairs: pd.DataFrame, threshold: float) -> pd.DataFrame:

@@ -158,10 +158,7 @@ def _firms(panel: Panel, trial: Trial, matching: Matching) -> pd.DataFrame:
     seen = seen.filter(nw.col("in_register") == 1).select("firm", "size", "sector", "log_workers")
     year = trial.base + min(matching.years[-1], -1)
     totals = panel.firm_trade.filter(nw.col("year") == year).select("firm", "exports_cents", "export_markets")
-    supported = panel.supports.filter(nw.col("year") < trial.base).select("firm").unique()
-    supported = supported.with_columns(earlier_support=nw.lit(1.0))
-    known = seen.join(totals, on="firm", how="left").join(supported, on="firm", how="left")
-    rows = panel.collect(known.with_columns(nw.col("earlier_support").fill_null(0.0)), sort_by=["firm"])
+    rows = panel.collect(seen.join(totals, on="firm", how="left"), sort_by=["firm"])
     eur = rows["exports_cents"].fillna(0).to_numpy(dtype=np.float64) / 100
     return rows.drop(columns=["exports_cents", "export_markets"]).assign(
         log_exports=np.log1p(eur),
