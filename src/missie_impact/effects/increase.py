@@ -27,6 +27,7 @@ Estimator = Literal["regression", "poisson"]
 GROWN = "grown_"
 AFTER, BEFORE, IN_T = "exports_eur_after_", "exports_eur_before_", "exports_eur_in_t"
 SIGNIFICANT = 2
+LEFT_OUT = "no exports in t-4..t-1, or treated where nobody is comparable"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,8 +134,8 @@ def export_increase(
     def one(group: Group) -> GroupResult:
         return _group(rows, group, amounts, estimator)
 
-    whole = one(Group("all", np.ones(rows.n, dtype=bool)))
-    results = (whole, *(result for result in each_group(rows, one) if result.group != "all"))
+    results = each_group(rows, one)
+    whole = results[0]
     main = rows.clusterings[0].name
     how = "regression on the untreated" if estimator == "regression" else "fixed effects of pair and trial"
     notes = [f"winsorised scales: mean yearly exports after t count up to EUR {amounts.threshold:,.0f}"]
@@ -147,7 +148,7 @@ def export_increase(
         model="Poisson for amounts, logit for shares", population="treated", groups=results, vcov=main,
         vcovs=tuple(whole.covariances), conf_level=options.conf_level,
         flow=source.flow.then(FlowStep("pairs compared", whole.counts.n_rows, whole.counts.n_firms,
-                                       whole.counts.n_treated)),
+                                       whole.counts.n_treated, reason=LEFT_OUT)),
         notes=(*notes, *whole.notes), simulated=source.simulated,
     )  # fmt: skip
 
@@ -217,7 +218,7 @@ def _group(rows: Rows, group: Group, amounts: Amounts, estimator: Estimator) -> 
         weight = weight if factor is None else weight * factor
     found = (measure if estimator == "regression" else yearly_only)(rows, group.rows, weight, amounts)
     covariances = {c.name: _covariance(found.influence, rows, c.dimensions) for c in rows.clusterings}
-    chosen = group.rows & (weight > 0)
+    chosen = found.used
     frequency = np.ones(rows.n) if rows.frequency is None else rows.frequency
     return GroupResult(
         group=group.name,

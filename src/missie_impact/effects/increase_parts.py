@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from missie_impact.effects.rows import Mask, Rows
 from missie_impact.errors import ConvergenceError, NoEventError, NoParticipantError, SeparationError, SettingsError
 from missie_impact.numerics.cells import Floats
-from missie_impact.numerics.imputed import Imputed, impute
-from missie_impact.numerics.poisson import fit_poisson
+from missie_impact.numerics.covariance import clusters_of
+from missie_impact.numerics.imputed import Imputed, comparable, impute
+from missie_impact.numerics.poisson import PoissonFit, fit_poisson
 
 NAMES = (
     "att_eur", "mean_eur_with", "mean_eur_without", "mean_ratio",
@@ -44,11 +45,15 @@ class Amounts:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Values of scales, ratios as themselves; influence (n, s), of ratios on the logarithm; what a reader must know."""
+    """Values of scales, ratios as themselves; influence (n, s), of ratios on the logarithm; what a reader must know.
+
+    ``used`` (n,) are the rows compared: those counted.
+    """
 
     value: Floats
     influence: Floats
     notes: tuple[str, ...]
+    used: Mask
 
 
 def measure(rows: Rows, group: Mask, weight: Floats, amounts: Amounts) -> Measured:
@@ -62,6 +67,8 @@ def measure(rows: Rows, group: Mask, weight: Floats, amounts: Amounts) -> Measur
             "exports in any year before t are not compared: whether they enter is the question of market_entry"
         )
     group = group & ~new
+    there = group & (weight > 0)
+    used = there & (~rows.treated | comparable(rows.treated, rows.variables, there))
     starters = group & (amounts.before[:, -1] == 0)
     parts = [
         _amount(rows, group, weight, level, notes),
@@ -73,14 +80,15 @@ def measure(rows: Rows, group: Mask, weight: Floats, amounts: Amounts) -> Measur
     ]
     notes += _tails(rows, group, weight, level, amounts.firm)
     stacked = np.concatenate(parts)
-    return Measured(stacked[:, 0], stacked[:, 1:].T, tuple(dict.fromkeys(notes)))
+    return Measured(stacked[:, 0], stacked[:, 1:].T, tuple(dict.fromkeys(notes)), used)
 
 
 def yearly_only(rows: Rows, group: Mask, weight: Floats, amounts: Amounts) -> Measured:
     """The ratio from yearly levels with fixed effects alone; errors of the fit pass through."""
     notes: list[str] = []
     value, influence = _fixed_effects(rows, group, weight, amounts, notes)
-    return Measured(np.array([value]), influence[:, None], tuple(notes))
+    used = group & (weight > 0) & (amounts.before > 0).any(axis=1)
+    return Measured(np.array([value]), influence[:, None], tuple(notes), used)
 
 
 def _row(found: tuple[float, Floats]) -> Floats:
@@ -136,22 +144,41 @@ def _fixed_effects(rows: Rows, group: Mask, weight: Floats, amounts: Amounts, no
     if not rows.treated[k].any() or rows.treated[k].all():
         raise NoParticipantError("no treated rows" if not rows.treated[k].any() else "no untreated rows")
     y = np.hstack([amounts.before[k], amounts.after[k]])
-    years = y.shape[1]
-    late = np.arange(years) >= amounts.before.shape[1]
-    unit = np.repeat(np.arange(len(k)), years)
-    cell = (amounts.cells[k][:, None] * years + np.arange(years)).reshape(-1)
-    x = (rows.treated[k][:, None] & late).astype(np.float64).reshape(-1, 1)
-    fit = fit_poisson(y.reshape(-1), x, [unit, cell], probability=np.repeat(weight[k], years))
+    late = np.arange(y.shape[1]) >= amounts.before.shape[1]
+    # given the sum of its years a pair is multinomial, with shares that pairs of one arm in one cell have in common:
+    # sums over those pairs have the same maximum and the same information
+    arm = clusters_of(amounts.cells[k], rows.treated[k].astype(np.intp))
+    sums: Floats = np.column_stack([np.bincount(arm.codes, weight[k] * y[:, j], arm.count) for j in range(len(late))])
+    first = np.unique(arm.codes, return_index=True)[1]
+    cells, treated = amounts.cells[k][first], rows.treated[k][first]
+    fit = fit_poisson(
+        sums.reshape(-1),
+        (treated[:, None] & late).astype(np.float64).reshape(-1, 1),
+        [np.repeat(np.arange(arm.count), len(late)), (cells[:, None] * len(late) + np.arange(len(late))).reshape(-1)],
+    )
     if not len(fit.coef):
         raise NoParticipantError("no treated rows that vary within the effects")
-    gone = int((group & (weight > 0)).sum()) - len(k)
+    gone, left_out = int((group & (weight > 0)).sum()) - len(k), ~fit.rows.kept.reshape(sums.shape)
     notes.append(
         f"mean_ratio_yearly: {gone} pairs without exports before t belong to the extensive margin; "
-        f"{fit.rows.all_zero} all-zero and {fit.rows.separated} separated pair-years left out"
+        f"{int(np.bincount(arm.codes) @ left_out.sum(axis=1))} pair-years left out, of cells and years where all are "
+        "zero or the effects tell the zeros apart"
     )
-    added = fit.bread[0, 0] * fit.within[:, 0] * fit.score
-    influence: Floats = np.asarray(np.bincount(k[unit[fit.rows.kept]], added, minlength=rows.n), dtype=np.float64)
+    share, within = _spread(fit, sums.shape)
+    score = weight[k] * (within[arm.codes] * (y - y.sum(axis=1, keepdims=True) * share[arm.codes])).sum(axis=1)
+    influence = np.zeros(rows.n)
+    influence[k] = fit.bread[0, 0] * score
     return float(np.exp(fit.coef[0])), influence
+
+
+def _spread(fit: PoissonFit, shape: tuple[int, ...]) -> tuple[Floats, Floats]:
+    """Shares of the years in the mean, and what the effects leave of the treatment, per arm and year; 0 if left out."""
+    mean: Floats = np.zeros(shape)
+    within: Floats = np.zeros(shape)
+    mean.reshape(-1)[fit.rows.kept] = fit.mean
+    within.reshape(-1)[fit.rows.kept] = fit.within[:, 0]
+    total: Floats = mean.sum(axis=1, keepdims=True)
+    return np.divide(mean, total, out=np.zeros_like(mean), where=total > 0), within
 
 
 def _tried(make: Callable[[], Floats], n: int, size: int, notes: list[str], what: str) -> Floats:

@@ -65,7 +65,7 @@ def impute(
         If nobody is treated or untreated among the rows, or no untreated row has an outcome above zero.
     """
     use = rows & (weight > 0)
-    supported = _supported(treated, variables, use)
+    supported = comparable(treated, variables, use)
     mean = np.flatnonzero(use & treated & supported)
     others = np.flatnonzero(use & ~treated)
     if not len(mean) or not len(others):
@@ -162,8 +162,8 @@ def _inverse(information: Floats) -> Floats:
     return inverse
 
 
-def _supported(treated: Mask, variables: Sequence[Factor | Column], use: Mask) -> Mask:
-    """Rows whose level of every factor has untreated rows."""
+def comparable(treated: Mask, variables: Sequence[Factor | Column], use: Mask) -> Mask:
+    """Return the rows (n,) whose level of every factor has untreated rows among those in ``use``."""
     found = np.ones(len(treated), dtype=bool)
     for variable in variables:
         if isinstance(variable, Factor):
