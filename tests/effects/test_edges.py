@@ -371,3 +371,11 @@ def test_separated_rows_are_found_among_many(make):
     assert effect.effect("log_odds").n_rows == n - 3
     assert effect.effect("log_odds").estimate == pytest.approx(without.effect("log_odds").estimate, rel=1e-8)
     assert "outcome certain for a combination of terms: 3 rows left the likelihood" in effect.notes
+
+
+def test_an_interval_too_wide_for_a_number_ends_at_infinity():
+    from missie_impact.effects.result import inference
+
+    error, _, p_value, low, high = inference(2.0, 400.0, float("inf"), 0.95, scale="odds_ratio")
+    assert (error, high) == (400.0, float("inf"))
+    assert low == pytest.approx(0.0) and p_value > 0.99

@@ -66,6 +66,9 @@ TIDY_COLUMNS = (
 )  # fmt: skip
 
 
+LARGEST_LOG = 709.0  # beyond it the exponential is infinite in double precision
+
+
 def is_ratio(scale: str) -> bool:
     """Whether the interval of a scale is made on the log scale."""
     return scale.partition(":")[0] in RATIO_SCALES  # "mean_ratio:tariff" is that of a further treatment
@@ -411,7 +414,7 @@ def inference(
     centre = math.log(value) if ratio else value
     low, high = (float(end) for end in interval(centre, error, level=conf_level, df=degrees))
     if ratio:
-        low, high = math.exp(low), math.exp(high)
+        low, high = (math.exp(end) if end < LARGEST_LOG else math.inf for end in (low, high))
     if is_level(scale):
         return (error, math.nan, math.nan, low, high)
     return (error, centre / error, float(two_sided_p(centre, error, df=degrees)), low, high)
