@@ -25,8 +25,11 @@ FIRST, LAST, SUPPORT = 2008, 2019, 2016
 NO_PLACEBO = CounterfactualOptions(placebo=False)
 
 
-def registers_of(exports, supported, market="DE"):
-    """Registers of firms (rows) that export to one market in 2008-2019 (columns); some supported in 2016."""
+def registers_of(exports, supported, market="DE", ended=None):
+    """Registers of firms (rows) that export to one market in 2008-2019 (columns); some supported in 2016.
+
+    ``ended``: the first year without the firm, 0 for one that lives on.
+    """
     n, years = exports.shape
     firm = np.arange(1, n + 1)
     firms = pd.DataFrame({"firm": np.repeat(firm, years), "year": np.tile(np.arange(FIRST, LAST + 1), n)})
@@ -34,6 +37,11 @@ def registers_of(exports, supported, market="DE"):
     register = firms.assign(
         workers=10.0, turnover_eur=1e6, sector="C", region="NL31", foreign_controlled=False, founded=1990
     )
+    if ended is not None:
+        gone = np.repeat(ended, years)
+        register = register.assign(ended=pd.array(np.where(gone > 0, gone, 0), dtype="Int64"))
+        register.loc[gone == 0, "ended"] = pd.NA
+        register = register[(gone == 0) | (register["year"] < gone)]
     who = firm[supported]
     people = pd.DataFrame(
         {"kvk": who.astype(str), "market": market, "date": f"{SUPPORT}-05-01", "instrument": "mission"}
@@ -104,6 +112,24 @@ def test_a_firm_with_support_is_nobodys_match_and_earlier_support_leaves_out():
     registers = registers_of(path, np.arange(40) < 40)
     with registers, pytest.raises(NoParticipantError):
         counterfactual_indicator(build_panel(registers), [SUPPORT], by=None, options=NO_PLACEBO)
+
+
+def test_a_firm_that_ceased_in_the_year_of_support_is_nobodys_match():
+    # 24 of 48 firms without support cease in 2016, before they could go; of the other 24, 12 grow: 50% and not 25%.
+    # A firm that ceases in 2017, after it could have gone, stays a match: its increase is below zero.
+    path = np.full((60, 12), 100.0)
+    supported = np.arange(60) < 12
+    path[:12, 9:] = path[12:24, 9:] = 130.0
+    ended = np.zeros(60, dtype=int)
+    ended[36:], ended[30:36] = SUPPORT, SUPPORT + 1
+    path[36:, 8:] = path[30:36, 9:] = 0.0
+    with registers_of(path, supported, ended=ended) as registers:
+        found = counterfactual_indicator(
+            build_panel(registers), [SUPPORT], by=None, options=CounterfactualOptions(ratio=24, placebo=False)
+        )
+    share, net = found.row("share_growers"), found.row("net_eur")
+    assert (share["observed"], share["expected"]) == pytest.approx((100, 50))
+    assert net["expected"] == pytest.approx(12 * (12 * 30 - 6 * 100) / 24)
 
 
 def test_matching_on_the_base_year_shows_a_gain_where_there_is_none():
