@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from missie_impact.design import weight
 from missie_impact.effects import FitOptions, market_exit, structural_transition
 from missie_impact.effects.compare import compare_groups, wald
 from missie_impact.errors import SettingsError
@@ -129,3 +130,29 @@ def test_step_down_by_hand():
     one, two = step_down([1.96, 1.96], same)
     assert one == two
     assert one == pytest.approx((1 + (np.abs(same[:, 0]) >= 1.96).sum()) / 4001)
+
+
+@pytest.mark.parametrize("estimator", ["weighting", "doubly_robust"])
+@pytest.mark.parametrize("designed", [False, True], ids=["own score", "design"])
+def test_other_estimators_know_how_groups_hang_together(make, estimator, designed):
+    """A group that comes twice under two names is one: its covariance with itself is its own."""
+    table = villages(make)
+    table = table.assign(again=table["half"], region=np.arange(len(table)) % 40)
+    risk = make.risk_set(table, outcome="got", treatment="any", firm="villnum")
+    source = weight(risk, on=["age", "distvct"]) if designed else risk
+    effect = structural_transition(
+        source, cluster=["villnum", "region"], controls=["age", "distvct"], by=["half", "again"], estimator=estimator,
+        options=CR0,
+    )  # fmt: skip
+    n, joint, names = len(effect.scales), effect.across[effect.vcov], [g.group for g in effect.groups]
+    one, again = names.index("half=one"), names.index("again=one")
+    cross = joint[one * n : (one + 1) * n, again * n : (again + 1) * n]
+    own = effect.groups[one].covariances[effect.vcov]
+    np.testing.assert_allclose(cross, own, rtol=1e-7, atol=1e-12)
+    test = compare_groups(effect, "risk_ratio", by="half")
+    two = names.index("half=two")
+    place = [one * n + 1, two * n + 1]
+    gap = np.log(effect.groups[one].values[1] / effect.groups[two].values[1])
+    variance = np.array([1, -1]) @ joint[np.ix_(place, place)] @ np.array([1, -1])
+    assert test.pairs.iloc[0]["std_error"] == pytest.approx(np.sqrt(variance), rel=1e-10)
+    assert test.statistic == pytest.approx(gap**2 / variance, rel=1e-8)

@@ -8,7 +8,9 @@ from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
+from missie_impact.effects.across import across_groups
 from missie_impact.effects.bootstrap import (
     Redraw,
     of_doubly_robust,
@@ -21,7 +23,7 @@ from missie_impact.effects.compared import POPULATIONS
 from missie_impact.effects.doubly_robust import robust_group
 from missie_impact.effects.draws import on_scales, usable
 from missie_impact.effects.estimate import DESIGN_TEXT, FitOptions, Task, effect, put_together
-from missie_impact.effects.groups import each_group, flow_of
+from missie_impact.effects.groups import SumsOf, each_group, flow_of
 from missie_impact.effects.matching import matched_group, sets_of
 from missie_impact.effects.model import Fitted, fit_group
 from missie_impact.effects.result import Effect, Fit, GroupResult, is_ratio
@@ -82,9 +84,11 @@ def _weighted(
     rows = _without_model_errors(rows)
     fits: dict[str, Fit] = {}
     whole: list[Fitted] = []
+    sums: dict[str, SumsOf] = {}
 
     def one(group: Group) -> GroupResult:
-        result, fitted = weigh_group(rows, group, whom)
+        result, fitted, of = weigh_group(rows, group, whom)
+        sums.update({} if of is None else {group.name: of})
         whole[:] = whole or [fitted]
         fits[group.name] = Fit(fitted.fit, fitted.scores.row, fitted.used)
         return result
@@ -94,7 +98,8 @@ def _weighted(
     task = _task(outcome, "weighted arms", _named(whom, made_for, False))
     made = put_together(source, rows, results, task, options, flow_of(parts(source)[0].flow, whole[0]))
     made = _redrawn(made, rows, options, lambda group: of_weighting(rows, group, whom))
-    return _described(replace(made, fits=fits if keep_fit else None), rows, "inverse-probability weighting")
+    made = replace(made, fits=fits if keep_fit else None, across=_across(rows, results, sums))
+    return _described(made, rows, "inverse-probability weighting")
 
 
 def _doubly_robust(
@@ -104,9 +109,10 @@ def _doubly_robust(
         raise SettingsError("keep_fit=True: the doubly robust estimator has a fit per fold and keeps none of them.")
     rows = _without_model_errors(rows)
     trimmed: list[bool] = []
+    sums: dict[str, SumsOf] = {}
 
     def one(group: Group) -> GroupResult:
-        result, fewer = robust_group(rows, group, whom, options.cross_fit)
+        result, fewer, sums[group.name] = robust_group(rows, group, whom, options.cross_fit)
         trimmed.append(fewer)
         return result
 
@@ -118,8 +124,13 @@ def _doubly_robust(
     task = _task(outcome, "logits of outcome and treatment", _named(whom, made_for, any(trimmed)))
     made = put_together(source, rows, results, task, options, flow)
     made = _redrawn(made, rows, options, lambda group: of_doubly_robust(rows, group, whom, options.cross_fit))
+    made = replace(made, across=_across(rows, results, sums))
     folds = options.cross_fit.folds
     return _described(made, rows, "doubly robust" + (f", {folds} folds" if folds > 1 else ""))
+
+
+def _across(rows: Rows, results: tuple[GroupResult, ...], sums: dict[str, SumsOf]) -> dict[str, NDArray[np.float64]]:
+    return across_groups(rows, results, sums) if len(results) > 1 else {}
 
 
 def _matched(source: Source, rows: Rows, outcome: str, whom: Population, options: FitOptions, keep_fit: bool) -> Effect:

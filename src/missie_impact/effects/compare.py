@@ -112,7 +112,7 @@ def compare_groups(effect: Effect, scale: str, *, by: str | None = None, method:
     if effect.vcov not in effect.across:
         raise SettingsError(
             f"errors {effect.vcov!r}: this effect holds no covariance between groups. Fit it with by= and stacked "
-            "errors, by an estimator that offers them (regression, weighting)."
+            "errors, by an estimator that offers them (regression, weighting, doubly robust)."
         )
     variable, places = _places(effect, by)
     names = [effect.groups[i].group for i in places]

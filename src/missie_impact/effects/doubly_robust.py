@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from missie_impact.effects.groups import FIXED_WEIGHTS, cluster_notes
+from missie_impact.effects.across import added_up
+from missie_impact.effects.groups import FIXED_WEIGHTS, SumsOf, cluster_notes
 from missie_impact.effects.model import counted
 from missie_impact.effects.nuisance import Logit, covariates_of, fit_logit
 from missie_impact.effects.result import GroupResult
@@ -116,8 +117,10 @@ class Robust:
     derivative: Floats
 
 
-def robust_group(rows: Rows, group: Group, population: Population, settings: CrossFit) -> tuple[GroupResult, bool]:
-    """Estimate one group; also say whether treated rows were trimmed.
+def robust_group(
+    rows: Rows, group: Group, population: Population, settings: CrossFit
+) -> tuple[GroupResult, bool, SumsOf]:
+    """Estimate one group; also say whether treated rows were trimmed, and what each cluster adds to the scales.
 
     Raises
     ------
@@ -134,14 +137,15 @@ def robust_group(rows: Rows, group: Group, population: Population, settings: Cro
     predicted, model_notes = cross_fit(rows, positions, design, folds, population, trimmed=settings.trim is not None)
     arms, kept, trimmed, trim_notes = _arms(rows, positions, predicted, population, settings.trim)
     robust = robust_means(arms, predicted, population)
-    covariances, fixed = _covariances(rows, positions, kept, robust)
+    steps = _steps(rows, positions, robust)
+    covariances, fixed = _covariances(rows, positions[kept], steps)
     made = {name: on_risk_scales(robust.risks, cov.matrix) for name, cov in covariances.items()}
     made |= {name + FIXED_WEIGHTS: on_risk_scales(robust.risks, cov.matrix) for name, cov in fixed.items()}
     degrees = {name: cov.df if len(cov.n_clusters) == 2 else np.inf for name, cov in covariances.items()}
     names = (f"controls without variation left out: {', '.join(constant)}",) if constant else ()
     weight = np.ones(rows.n) if rows.frequency is None else rows.frequency
     used = positions[kept]
-    firms = None if rows.firm is None else len(np.unique(rows.firm[used]))
+    firms = None if rows.firm is None else int(np.count_nonzero(np.bincount(rows.firm[used])))
     result = GroupResult(
         group.name,
         counted(weight[used], rows.y[used], weight[used][rows.treated[used]], firms),
@@ -158,7 +162,7 @@ def robust_group(rows: Rows, group: Group, population: Population, settings: Cro
             *cluster_notes(rows, used, covariances),
         ),
     )
-    return result, trimmed
+    return result, trimmed, added_up(lambda _: steps, risk_gradient(robust.risks))
 
 
 def robust_means(arms: Arms, predicted: Predicted, population: Population) -> Robust:
@@ -243,7 +247,7 @@ def cross_fit(
     lost = False
     for name, (target, arm) in targets.items():
         start: Logit | None = None
-        for fold in np.unique(folds):
+        for fold in range(int(folds.max(initial=0)) + 1):
             test = np.flatnonzero(folds == fold)
             train = arm & (folds != fold) if folds.any() else arm
             weight = (np.where(train, frequency, 0.0), probability)
@@ -307,22 +311,23 @@ def _arms(
     return arms, kept, bool((~kept & treated).any()), notes
 
 
-def _covariances(
-    rows: Rows, positions: Positions, kept: Mask, robust: Robust
-) -> tuple[dict[str, Covariance], dict[str, Covariance]]:
-    """Covariance of the two risks per choice of clusters, and with the weights of a design taken as known."""
-    mass = np.zeros(rows.n)
-    mass[positions[kept]] = 1.0 if rows.frequency is None else rows.frequency[positions[kept]]
-    counts = Counted(mass, len(robust.risks))
+def _steps(rows: Rows, positions: Positions, robust: Robust) -> list[Sums]:
+    """What the comparison, and the estimation of a design's weights, add to the two risks per cluster."""
 
     def sums(clusters: Clusters) -> Floats:
         return sum_by(robust.influence, Clusters(clusters.codes[positions], clusters.count))
 
-    steps: list[Sums] = [sums]
-    if rows.weighting is not None:
-        steps.append(of_weights(rows.weighting, weight_derivative(rows.weighting, positions, robust.derivative)))
-    over = partial(_per_choice, rows.clusterings, counts)
-    return over(steps), over([sums]) if rows.weighting is not None else {}
+    if rows.weighting is None:
+        return [sums]
+    return [sums, of_weights(rows.weighting, weight_derivative(rows.weighting, positions, robust.derivative))]
+
+
+def _covariances(rows: Rows, used: Positions, steps: list[Sums]) -> tuple[dict[str, Covariance], dict[str, Covariance]]:
+    """Covariance of the two risks per choice of clusters, and with the weights of a design taken as known."""
+    mass = np.zeros(rows.n)
+    mass[used] = 1.0 if rows.frequency is None else rows.frequency[used]
+    over = partial(_per_choice, rows.clusterings, Counted(mass, 2))
+    return over(steps), over(steps[:1]) if len(steps) > 1 else {}
 
 
 def _per_choice(clusterings: tuple[Clustering, ...], counts: Counted, steps: list[Sums]) -> dict[str, Covariance]:
@@ -349,9 +354,14 @@ def risk_values(risks: Floats) -> Floats:
 
 def on_risk_scales(risks: Floats, matrix: Floats) -> Floats:
     """Move the covariance of the two risks to the scales, ratios in logs."""
+    gradient = risk_gradient(risks)
+    return np.asarray(gradient @ matrix @ gradient.T, dtype=np.float64)
+
+
+def risk_gradient(risks: Floats) -> Floats:
+    """Derivative of the scales in the two risks, ratios in logs, (5, 2)."""
     one, zero = risks
     with np.errstate(divide="ignore", invalid="ignore"):
-        gradient = np.array(
+        return np.array(
             [[1 / (one * (1 - one)), -1 / (zero * (1 - zero))], [1 / one, -1 / zero], [1, -1], [1, 0], [0, 1]]
         )
-    return np.asarray(gradient @ matrix @ gradient.T, dtype=np.float64)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from missie_impact.effects.compared import WeightScores
-from missie_impact.effects.groups import Scales, estimate_group
+from missie_impact.effects.groups import Scales, SumsOf, estimate_group
 from missie_impact.effects.model import Fitted
 from missie_impact.effects.nuisance import Logit, covariates_of, fit_logit
 from missie_impact.effects.result import GroupResult
-from missie_impact.effects.rows import Group, Rows
+from missie_impact.effects.rows import Clustering, Group, Rows
+from missie_impact.effects.stacked import Sums
 from missie_impact.effects.standardise import RISK_SCALES, Population, risk_scales
 from missie_impact.errors import NoEventError, NoParticipantError, PositivityError, SettingsError
 from missie_impact.numerics.cells import Design
@@ -27,7 +29,7 @@ LARGE_WEIGHT = 0.05  # share of one row in the weights of its arm that is worth 
 CERTAIN_SCORE = 1e-10  # a score this near to 0 or 1 is a chance of 0 or 1
 
 
-def weigh_group(rows: Rows, group: Group, population: Population) -> tuple[GroupResult, Fitted]:
+def weigh_group(rows: Rows, group: Group, population: Population) -> tuple[GroupResult, Fitted, SumsOf | None]:
     """Compare the weighted arms of one group: with the weights of its design, or with its own propensity score.
 
     Parameters
@@ -41,8 +43,8 @@ def weigh_group(rows: Rows, group: Group, population: Population) -> tuple[Group
     """
     prepared, notes = (rows, ()) if rows.compared is not None else own_weights(rows, group, population)
     bare = replace(prepared, variables=(), products={})
-    result, fitted, _ = estimate_group(bare, group, "logit", _marginal)
-    return replace(result, notes=(*result.notes, *notes, *weight_notes(fitted))), fitted
+    result, fitted, sums = estimate_group(bare, group, "logit", _marginal)
+    return replace(result, notes=(*result.notes, *notes, *weight_notes(fitted))), fitted, sums
 
 
 def _marginal(fitted: Fitted) -> Scales:
@@ -50,7 +52,13 @@ def _marginal(fitted: Fitted) -> Scales:
     made = risk_scales(fitted, "all")
     n = len(MARGINAL_SCALES)
     covariances = {name: matrix[:n, :n] for name, matrix in made.covariances.items()}
-    return Scales(MARGINAL_SCALES, made.values[:n], covariances, made.notes)
+    sums = None if made.sums is None else partial(_first_columns, made.sums, n)
+    return Scales(MARGINAL_SCALES, made.values[:n], covariances, made.notes, sums)
+
+
+def _first_columns(of: SumsOf, n: int, clustering: Clustering) -> Sums:
+    whole = of(clustering)
+    return lambda clusters: whole(clusters)[:, :n]
 
 
 def own_weights(rows: Rows, group: Group, population: Population) -> tuple[Rows, tuple[str, ...]]:

@@ -327,12 +327,23 @@ def _inverse(information: Floats, terms: tuple[Term, ...]) -> Floats:
     return (inverse + inverse.T) / 2
 
 
+def _furthest(blocks: Blocks, direction: Floats) -> float:
+    """Bound on how far a step moves any row, from the ranges of the columns: far cheaper than the rows themselves."""
+    furthest = 0.0
+    for block in blocks():
+        design = block.design
+        cells = float(np.abs(design.predict_cells(direction)).max(initial=0.0))
+        columns = [max(float(x.max(initial=0.0)), -float(x.min(initial=0.0))) for x in design.continuous]
+        furthest = max(furthest, cells + float(np.abs(direction[design.n_dummies :]) @ np.array(columns)))
+    return furthest
+
+
 def _still_moving(blocks: Blocks, direction: Floats | None, terms: tuple[Term, ...]) -> bool:
     """Tell whether the last step still moved rows, and raise if it moved them towards perfect prediction.
 
     Under separation the score vanishes while the steps do not; they then point along the separating direction.
     """
-    if direction is None:
+    if direction is None or _furthest(blocks, direction) < SETTLED_ETA:
         return False
     largest, against, moved, size = 0.0, 0.0, 0, np.zeros(len(terms))
     for again in (False, True):
