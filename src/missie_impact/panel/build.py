@@ -19,7 +19,7 @@ PAIR = ["firm", "market", "year"]
 ROWS_AT_ONCE = 2_000_000  # trade rows whose windows are computed together
 
 
-def build_panel(registers: Registers, definitions: Definitions = CBS_2024) -> Panel:
+def build_panel(registers: Registers, definitions: Definitions | None = None) -> Panel:
     """Bring checked registers into the sparse firm x market x year panel.
 
     Firms are followed to their last identity; trade is summed per firm, market, year and flow over corrections and
@@ -29,7 +29,7 @@ def build_panel(registers: Registers, definitions: Definitions = CBS_2024) -> Pa
     Parameters
     ----------
     registers : checked tables of :func:`read_registers`, :func:`simulate_registers` or ``Registers.from_frames``
-    definitions : the rules; ``CBS_2024`` unless told otherwise
+    definitions : the rules; None is ``CBS_2024`` with the changes that ``study.toml`` asks for
 
     Returns
     -------
@@ -49,6 +49,7 @@ def build_panel(registers: Registers, definitions: Definitions = CBS_2024) -> Pa
     ...     panel.firm_years.collect_schema().names()[:3]
     ['firm', 'year', 'group']
     """
+    definitions = definitions or CBS_2024.with_changes(registers.settings.definitions)
     engine = registers.engine
     successors = resolve_successors(registers, definitions)
     linkage = link_participants(registers, definitions, successors)

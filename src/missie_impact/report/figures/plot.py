@@ -66,8 +66,9 @@ def plot(
 
 
 def _png(ax: Axes) -> bytes:
-    page = BytesIO()
-    ax.figure.savefig(page, format="png", dpi=100)
+    page, figure = BytesIO(), ax.get_figure(root=True)
+    if figure is not None:
+        figure.savefig(page, format="png", dpi=100)
     return page.getvalue()
 
 
