@@ -18,6 +18,8 @@ from missie_impact.numerics.design import Column, Design, Factor, build_design
 from missie_impact.numerics.links import get_link
 from missie_impact.numerics.separation import SeparatedLevel, Settled, settle
 
+NEAR = 1e-6  # scaled gradient of a fit begun near its end: steps are quadratic, and predictions need no more
+
 Floats = NDArray[np.float64]
 Positions = NDArray[np.intp]
 
@@ -122,4 +124,4 @@ def _fit(y: Floats, design: Design, weight: Sequence[Floats | None], start: Logi
     if start is None or design.terms != start.fit.terms:
         return fit_binomial(y, design, link="logit", frequency=frequency, probability=probability)
     block = Block(y, design, frequency, probability)
-    return fit_blocks(lambda: (block,), link="logit", start=start.fit.coef)
+    return fit_blocks(lambda: (block,), link="logit", start=start.fit.coef, tolerance=NEAR)
