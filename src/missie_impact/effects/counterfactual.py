@@ -103,8 +103,8 @@ def counterfactual_indicator(
 
     Notes
     -----
-    Both arms: pairs without support in the years of the wash-out, firms in the register the year before. What is left
-    out is counted in the flow. See ``docs/methods/counterfactual_indicator.md``.
+    Both arms: pairs without support in the years of the wash-out, firms in the register the year before that exist in
+    the year of the support. What is left out is counted in the flow. See ``docs/methods/counterfactual_indicator.md``.
 
     Examples
     --------
@@ -328,8 +328,9 @@ def _notes(
     notes = [
         f"Matched on: {words}. The two matchings on the path are a bracket: the truth under chance ups and downs of "
         "the year before support lies between them only if nothing else drives who gets support.",
-        "Supported pairs with support in the years of the wash-out, of firms not in the register the year before, or "
-        "without a comparable pair are left out and counted in the flow: observed figures are those of the pairs kept.",
+        "Supported pairs with support in the years of the wash-out, of firms not in the register the year before or "
+        "ceased in the year itself, or without a comparable pair are left out and counted in the flow: observed figures "
+        "are those of the pairs kept.",
         f"Intervals: supported firms drawn with their matched sets ({options.draws} draws), widened where firms serve "
         "in several sets. Sums of raw euro: indicative, heavy tail; read the winsorised sum and the share first.",
         "Gross sums need equal variability of both arms: see variability in the balance table.",
