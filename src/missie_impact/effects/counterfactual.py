@@ -329,8 +329,8 @@ def _notes(
         f"Matched on: {words}. The two matchings on the path are a bracket: the truth under chance ups and downs of "
         "the year before support lies between them only if nothing else drives who gets support.",
         "Supported pairs with support in the years of the wash-out, of firms not in the register the year before or "
-        "ceased in the year itself, or without a comparable pair are left out and counted in the flow: observed figures "
-        "are those of the pairs kept.",
+        "ceased in the year itself, or without a comparable pair are left out and counted in the flow: observed "
+        "figures are those of the pairs kept.",
         f"Intervals: supported firms drawn with their matched sets ({options.draws} draws), widened where firms serve "
         "in several sets. Sums of raw euro: indicative, heavy tail; read the winsorised sum and the share first.",
         "Gross sums need equal variability of both arms: see variability in the balance table.",
