@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import tempfile
 import time
@@ -18,6 +19,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 SECONDS_PER_CELL = 600
+ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # where an object lay in memory says nothing
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
@@ -85,6 +87,9 @@ def tidy(notebook: Any) -> None:
         for output in cell.outputs:
             if "metadata" in output:
                 output.metadata = {}
+            plain = output.get("data", {}).get("text/plain")
+            if plain is not None:
+                output.data["text/plain"] = ADDRESS.sub("", plain)
 
 
 if __name__ == "__main__":
