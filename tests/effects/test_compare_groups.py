@@ -47,6 +47,20 @@ def test_apart_is_as_one_interacted_model(make):
     assert abs(np.hypot(*apart) / errors[k] - 1) > 0.02
 
 
+def test_overlapping_groups_count_a_frequency_as_rows_on_their_own(make):
+    """Groups that share rows: the same joint covariance from frequencies as from rows written out."""
+    table = villages(make).assign(times=lambda t: 1 + np.arange(len(t)) % 3)
+    table = table.assign(again=table["half"])
+    written_out = table.loc[table.index.repeat(table["times"])]
+    joint = {}
+    for name, frame, frequency in (("times", table, "times"), ("rows", written_out, None)):
+        risk = make.risk_set(frame, outcome="got", treatment="any", frequency=frequency)
+        effect = structural_transition(risk, cluster=None, controls=["age"], by=["half", "again"])
+        joint[name] = effect.across[effect.vcov]
+    assert np.isfinite(joint["rows"]).all()
+    np.testing.assert_allclose(joint["times"], joint["rows"], rtol=1e-7, atol=1e-14)
+
+
 def test_marginal_scales_hang_together_as_a_jackknife_over_villages_says(make):
     table = villages(make)
     effect = structural_transition(

@@ -70,7 +70,9 @@ def across_groups(
         whole = np.full((len(results) * width,) * 2, np.nan)
         parts = _parts(rows, clustering)
         known = [i for i, r in enumerate(results) if r.group in sums and r.scales == scales]
-        added = {i: [_scaled(sums[results[i].group](clustering), part, clustering) for part in parts] for i in known}
+        added = {
+            i: [_scaled(sums[results[i].group](clustering), part, clustering, rows) for part in parts] for i in known
+        }
         for i in known:
             for j in known:
                 block = sum(
@@ -89,9 +91,12 @@ def _parts(rows: Rows, clustering: Clustering) -> list[Part]:
     return dimensions(clustering.dimensions)
 
 
-def _scaled(sums: Sums, part: Part, clustering: Clustering) -> Floats:
+def _scaled(sums: Sums, part: Part, clustering: Clustering, rows: Rows) -> Floats:
     """Sums per cluster times the root of the group's small-sample factor."""
     found: Floats = sums(part[0])
+    if not clustering.dimensions and rows.frequency is not None:
+        # A row of frequency f stands for f rows on their own: f products of an f-th part each.
+        return found / np.sqrt(np.where(rows.frequency > 0, rows.frequency, 1.0))[:, None]
     if not clustering.dimensions or clustering.correction != "g_over_gm1":
         return found
     there = int(np.count_nonzero(found.any(axis=1)))

@@ -9,8 +9,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
+import scipy  # scipy.stats loads slowly: at its first use
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 from missie_impact.definitions import DEFAULT_CONTROLS
 from missie_impact.display import html_table
@@ -230,7 +231,7 @@ def _of_time(data: CoxData, clock: Clock, stop: Floats) -> Floats:
         return kaplan_meier_clock(data)
     if clock == "rank":
         times, first = np.unique(stop, return_index=True)
-        ranks: Floats = stats.rankdata(stop)[first]
+        ranks: Floats = scipy.stats.rankdata(stop)[first]
         return ranks[np.searchsorted(times, data.clock)]
     return data.clock if clock == "identity" else np.log(data.clock)
 

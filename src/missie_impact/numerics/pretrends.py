@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import linalg, optimize, special, stats
+import scipy  # scipy.stats loads slowly: at its first use
+from scipy import linalg, optimize, special
 
 from missie_impact.numerics.cells import Floats
 
@@ -33,7 +34,7 @@ def joint_test(estimate: Floats, covariance: Floats) -> JointTest:
         return JointTest(np.nan, 0, np.nan)
     rank = int(np.linalg.matrix_rank(covariance, hermitian=True))
     statistic = float(estimate @ linalg.pinvh(covariance) @ estimate)
-    return JointTest(statistic, rank, float(stats.chi2.sf(statistic, rank)) if rank else np.nan)
+    return JointTest(statistic, rank, float(scipy.stats.chi2.sf(statistic, rank)) if rank else np.nan)
 
 
 def slope_for_joint_power(times: Floats, covariance: Floats, power: float, level: float = 0.05) -> float:
@@ -47,8 +48,8 @@ def slope_for_joint_power(times: Floats, covariance: Floats, power: float, level
     level : of the test
     """
     df = len(times)
-    critical = stats.chi2.ppf(1 - level, df)
-    needed = optimize.brentq(lambda x: stats.ncx2.sf(critical, df, x) - power, 1e-8, 1e4)
+    critical = scipy.stats.chi2.ppf(1 - level, df)
+    needed = optimize.brentq(lambda x: scipy.stats.ncx2.sf(critical, df, x) - power, 1e-8, 1e4)
     return float(np.sqrt(needed / (times @ linalg.solve(covariance, times, assume_a="pos"))))
 
 

@@ -11,8 +11,9 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+import scipy  # scipy.stats loads slowly: at its first use
 from numpy.typing import ArrayLike, NDArray
-from scipy import special, stats
+from scipy import special
 
 from missie_impact.design.design import Design
 from missie_impact.errors import SettingsError
@@ -142,7 +143,7 @@ def rosenbaum_signed_rank(
         raise SettingsError(f"zeros: expected 'ranked' or 'dropped', found {zeros!r}.")
     values = _differences(difference)
     values = values[values != 0] if zeros == "dropped" else values
-    rank = stats.rankdata(np.abs(values))
+    rank = scipy.stats.rankdata(np.abs(values))
     rank[values == 0] = 0.0
     statistic, gamma = float(rank[values > 0].sum()), _gammas(gammas)
     share = gamma / (1 + gamma)
@@ -225,7 +226,7 @@ def _stepped(values: Floats, start: float, step: float, largest: float) -> tuple
 
 def _statistic(values: Floats, shift: float) -> float:
     moved = values - shift
-    return float(stats.rankdata(np.abs(moved))[moved > 0].sum())
+    return float(scipy.stats.rankdata(np.abs(moved))[moved > 0].sum())
 
 
 def _differences(difference: ArrayLike) -> Floats:
