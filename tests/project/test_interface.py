@@ -11,7 +11,7 @@ import pytest
 
 import missie_impact as mi
 
-HEAVY = ["statsmodels", "linearmodels", "matplotlib", "pyspark", "polars", "great_tables", "sklearn"]
+HEAVY = ["statsmodels", "linearmodels", "matplotlib", "pyspark", "polars", "great_tables", "sklearn", "scipy.stats"]
 
 
 @pytest.mark.parametrize("name", sorted(mi.__all__))
