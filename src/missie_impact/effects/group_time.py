@@ -13,28 +13,26 @@ import pandas as pd
 from missie_impact.display import html_table
 from missie_impact.effects.curves import Curve, curve_table
 from missie_impact.effects.event_study import EventStudy
-from missie_impact.effects.poisson import Table, cluster_columns, codes_of, numbers_of
+from missie_impact.effects.group_time_rows import RowColumns, Unbalanced, unit_panel
+from missie_impact.effects.poisson import Table, cluster_columns
 from missie_impact.effects.result import inference
-from missie_impact.errors import DuplicateKeyError, SettingsError
-from missie_impact.flow import Flow, FlowStep
+from missie_impact.errors import SettingsError
+from missie_impact.flow import Flow
 from missie_impact.numerics.bands import critical_value
-from missie_impact.numerics.cells import Column, Floats
-from missie_impact.numerics.covariance import Clusters, Correction, clusters_of
+from missie_impact.numerics.cells import Floats
+from missie_impact.numerics.covariance import Correction
 from missie_impact.numerics.group_time import (
-    NEVER,
     Average,
     BasePeriod,
     Comparison,
     Estimator,
     GroupTime,
     GroupTimeSettings,
-    UnitPanel,
     average_by,
     group_time,
     overall,
 )
 from missie_impact.numerics.pretrends import JointTest, joint_test
-from missie_impact.risksets.controls import variables_of
 from missie_impact.risksets.riskset import RiskSet
 
 Kind = Literal["event", "group", "calendar", "simple"]
@@ -70,7 +68,7 @@ class GroupTimeOptions:
 
     base_period: BasePeriod = "varying"
     anticipation: int = 0
-    unbalanced: Literal["drop", "pairs"] = "drop"
+    unbalanced: Unbalanced = "drop"
     correction: Correction = "cr0"
     bootstrap: int = 0
     seed: int = 1
@@ -79,7 +77,7 @@ class GroupTimeOptions:
     def __post_init__(self) -> None:
         for name, value, known in (
             ("base_period", self.base_period, get_args(BasePeriod)),
-            ("unbalanced", self.unbalanced, ("drop", "pairs")),
+            ("unbalanced", self.unbalanced, get_args(Unbalanced)),
         ):
             if value not in known:
                 raise SettingsError(f"{name}: expected one of {list(known)}, found {value!r}.")
@@ -301,7 +299,10 @@ def group_time_effects(
         *(c for d in dims for c in d),
     ]
     table = source.collect(needed + ([weights] if weights else []))
-    panel, steps = _panel(table, _Columns(outcome, units, time, first_treated, weights), terms, dims, options)
+    panel, steps = unit_panel(
+        table, RowColumns(outcome, units, time, first_treated, weights), terms, dims,
+        unbalanced=options.unbalanced, anticipation=options.anticipation,
+    )  # fmt: skip
     settings = GroupTimeSettings(comparison, estimator, options.base_period, options.anticipation)
     found = group_time(panel, settings, correction=options.correction, bootstrap=options.bootstrap, seed=options.seed)
     words = "units not yet treated" if comparison == "not_yet" else "units never treated"
@@ -318,103 +319,6 @@ def group_time_effects(
 _ESTIMATORS = {
     "doubly_robust": "doubly robust", "regression": "outcome regression", "weighting": "inverse probability weighting",
 }  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class _Columns:
-    outcome: str
-    unit: Sequence[str]
-    time: str
-    first: str
-    weight: str | None
-
-
-def _panel(
-    table: pd.DataFrame,
-    names: _Columns,
-    terms: Sequence[Any],
-    dims: Sequence[tuple[str, ...]],
-    options: GroupTimeOptions,
-) -> tuple[UnitPanel, list[FlowStep]]:
-    """Spread rows over units and periods; leave out who cannot be used, and count them."""
-    units = clusters_of(*(codes_of(table, c) for c in names.unit))
-    times, period = np.unique(numbers_of(table, names.time), return_inverse=True)
-    if len(times) < 2:
-        raise SettingsError(f"`{names.time}`: expected at least two periods, found {len(times)}.")
-    place = units.codes * len(times) + period.reshape(-1)
-    if len(np.unique(place)) < len(place):
-        raise DuplicateKeyError(
-            f"`{names.outcome}`: expected one row per unit and period, found {len(place) - len(np.unique(place))} rows "
-            "more. Sum or choose among them before the call."
-        )
-    shape = (units.count, len(times))
-    outcome = np.full(shape, np.nan)
-    outcome.reshape(-1)[place] = numbers_of(table, names.outcome)
-    cohort = _per_unit(_first_treated(table, names.first), units, names.first)
-    weight = np.ones(units.count)
-    if names.weight:
-        weight = _per_unit(numbers_of(table, names.weight, 0.0), units, names.weight)
-    clusters = np.arange(units.count)
-    if dims:
-        clusters = _per_unit(clusters_of(*(codes_of(table, c) for c in dims[0])).codes, units, "cluster").astype(int)
-    covariates = None
-    if terms:
-        columns = _columns(table, terms)
-        covariates = np.full((*shape, columns.shape[1]), np.nan)
-        covariates.reshape(-1, columns.shape[1])[place] = columns
-    complete = np.isfinite(outcome).all(axis=1)
-    always = cohort <= times[0]
-    keep = ~always & (complete if options.unbalanced == "drop" else np.isfinite(outcome).any(axis=1))
-    steps = [
-        FlowStep("units in the table", units.count),
-        FlowStep("not treated from the first period on", int((~always).sum()), reason="no period before treatment"),
-        FlowStep("units compared", int(keep.sum()), reason="not observed in every period"),
-    ]
-    if not keep.any():
-        raise SettingsError(
-            'group-time effects: no unit is observed in every period. Use GroupTimeOptions(unbalanced="pairs").'
-        )
-    cohort = np.where(cohort > times[-1], _late(cohort, times, options), cohort)
-    panel = UnitPanel(
-        outcome[keep], times, cohort[keep], weight[keep], None if covariates is None else covariates[keep],
-        clusters_of(clusters[keep]),
-    )  # fmt: skip
-    return panel, steps
-
-
-def _late(cohort: Floats, times: Floats, options: GroupTimeOptions) -> Floats:
-    """Units first treated after the last period: never treated as far as the data go, unless they anticipate."""
-    return np.where(cohort > times[-1] + options.anticipation, NEVER, cohort)
-
-
-def _first_treated(table: pd.DataFrame, name: str) -> Floats:
-    numbers = pd.to_numeric(table[name], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    text = int((np.isnan(numbers) & table[name].notna().to_numpy()).sum())
-    if text:
-        raise SettingsError(f"`{name}`: expected periods, 0 or nothing, found {text} rows with something else.")
-    return np.where(np.isfinite(numbers) & (numbers != 0), numbers, NEVER)
-
-
-def _per_unit(values: Any, units: Clusters, name: str) -> Floats:
-    """One value per unit; more than one is an error."""
-    numbers = np.asarray(values, dtype=np.float64)
-    first = np.full(units.count, np.nan)
-    first[units.codes[::-1]] = numbers[::-1]
-    wrong = len(np.unique(units.codes[first[units.codes] != numbers]))
-    if wrong:
-        raise SettingsError(f"`{name}`: expected one value per unit in all periods, found more in {wrong} units.")
-    return first
-
-
-def _columns(table: pd.DataFrame, terms: Sequence[Any]) -> Floats:
-    columns = []
-    for variable in variables_of(table, terms):
-        values = variable.values
-        if isinstance(values, Column):
-            columns.append(values.values)
-        else:
-            columns += [(values.codes == code).astype(np.float64) for code in range(1, len(values.levels))]
-    return np.column_stack(columns)
 
 
 def _errors(matrix: Floats, draws: Floats | None) -> Floats:
