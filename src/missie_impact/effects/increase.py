@@ -21,6 +21,7 @@ from missie_impact.errors import SchemaError, SettingsError
 from missie_impact.flow import FlowStep
 from missie_impact.numerics.cells import Floats
 from missie_impact.numerics.covariance import correction_factor, dimensions, positive_part
+from missie_impact.risksets.increase import AGE_CLASS
 from missie_impact.risksets.riskset import RiskSet
 
 Estimator = Literal["regression", "poisson"]
@@ -39,6 +40,9 @@ class IncreaseOptions:
     winsorise_eur : mean yearly exports after t count up to this amount on the winsorised scales. None: the 99th
         percentile of mean yearly exports in t-4..t-1 of pairs that had any, to two digits; known before t
     before, after : columns of yearly exports before t (earliest first) and after it; those of a built risk set if empty
+    trends : classes known at t-1 within which pairs would have grown alike ("poisson", ``mean_ratio_yearly``): year
+        effects are of market, trial year and these. None: ``age_class`` of a built risk set, since exports of young
+        firms grow; () for none
     conf_level : of intervals
 
     Examples
@@ -57,6 +61,7 @@ class IncreaseOptions:
     winsorise_eur: float | None = None
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
+    trends: tuple[str, ...] | None = None
     conf_level: float = 0.95
 
     def __post_init__(self) -> None:
@@ -88,7 +93,7 @@ def export_increase(
     controls : of the models of what the treated would have had; known at t-1 or earlier. Not used by "poisson"
     by : columns; each level on its own, beside "all"
     estimator : "regression": models fitted to the untreated predict the treated; "poisson": yearly levels with
-        fixed effects of pair and trial, and of market, trial year and year
+        fixed effects of pair and trial, and of market, trial year, trend class and year
 
     Returns
     -------
@@ -180,8 +185,9 @@ def _with_growers(source: Source, risk: RiskSet) -> Source:
 
 def _amounts(risk: RiskSet, before: Sequence[str], after: Sequence[str], options: IncreaseOptions) -> Amounts:
     roles = risk.roles
+    trends = _trends(risk, options)
     extra = [c for c in (roles.market, roles.year, roles.firm) if c is not None]
-    frame = risk.collect([*before, *after, *extra])
+    frame = risk.collect(list(dict.fromkeys([*before, *after, *extra, *trends])))
     past, future = (frame[list(c)].to_numpy(dtype=np.float64, na_value=np.nan) for c in (before, after))
     wrong = int((~(np.isfinite(past).all(axis=1) & np.isfinite(future).all(axis=1))).sum())
     negative = int(((past < 0).any(axis=1) | (future < 0).any(axis=1)).sum())
@@ -191,9 +197,18 @@ def _amounts(risk: RiskSet, before: Sequence[str], after: Sequence[str], options
             f"{negative} with a negative one. Years without trade are 0."
         )
     threshold = options.winsorise_eur or _threshold(past)
-    cells = _number(frame, [c for c in (roles.market, roles.year) if c is not None])
+    cells = _number(frame, [c for c in (roles.market, roles.year, *trends) if c is not None])
     firm = None if roles.firm is None else pd.factorize(frame[roles.firm])[0]
     return Amounts(past, future, threshold, cells, firm)
+
+
+def _trends(risk: RiskSet, options: IncreaseOptions) -> tuple[str, ...]:
+    if options.trends is None:
+        return (AGE_CLASS,) if AGE_CLASS in risk.columns else ()
+    absent = [c for c in options.trends if c not in risk.columns]
+    if absent:
+        raise SchemaError(f"trends: columns {absent} are not in the table; it holds {risk.columns}.")
+    return options.trends
 
 
 def _threshold(past: Floats) -> float:

@@ -32,7 +32,7 @@ class Amounts:
     ----------
     before, after : (n, years)
     threshold : of the winsorised mean after t
-    cells : (n,) market and trial year
+    cells : (n,) market, trial year and trend class
     firm : (n,) number of the firm, or None
     """
 
@@ -138,7 +138,7 @@ def _yearly(rows: Rows, group: Mask, weight: Floats, amounts: Amounts, notes: li
 
 
 def _fixed_effects(rows: Rows, group: Mask, weight: Floats, amounts: Amounts, notes: list[str]) -> tuple[float, Floats]:
-    """Ratio by Poisson on yearly levels; effects of pair and trial, and of market, trial year and year."""
+    """Ratio by Poisson on yearly levels; effects of pair and trial, and of market, trial year, trend class and year."""
     based = group & (weight > 0) & (amounts.before > 0).any(axis=1)
     k = np.flatnonzero(based)
     if not rows.treated[k].any() or rows.treated[k].all():
@@ -164,6 +164,13 @@ def _fixed_effects(rows: Rows, group: Mask, weight: Floats, amounts: Amounts, no
         f"{int(np.bincount(arm.codes) @ left_out.sum(axis=1))} pair-years left out, of cells and years where all are "
         "zero or the effects tell the zeros apart"
     )
+    alone = ~np.isin(cells, cells[~treated])
+    if alone[treated].any():
+        mute = int(np.bincount(arm.codes)[alone & treated].sum())
+        notes.append(
+            f"mean_ratio_yearly: {mute} treated pairs say nothing: nobody of their market, trial year and trend class "
+            "is untreated"
+        )
     share, within = _spread(fit, sums.shape)
     score = weight[k] * (within[arm.codes] * (y - y.sum(axis=1, keepdims=True) * share[arm.codes])).sum(axis=1)
     influence = np.zeros(rows.n)

@@ -16,6 +16,8 @@ from missie_impact.risksets.riskset import RiskSet, Roles
 from missie_impact.risksets.trials import Rule, TrialYears
 
 LOOK_BACK = 4
+AGE_CLASS = "age_class"  # of the firm at t-1: exports of young firms grow, those of settled ones do not drift
+AGES_FROM = (5, 10)
 KEY = ["firm", "market", "year"]
 
 
@@ -33,7 +35,8 @@ def increase_risk_set(panel: Panel, *, treatment: Literal["mission", "support"] 
     Returns
     -------
     RiskSet
-        Columns: firm, market, year, treated, outcome, exports_eur_before_4 .. exports_eur_after_3, controls.
+        Columns: firm, market, year, treated, outcome, exports_eur_before_4 .. exports_eur_after_3, controls, and
+        age_class of the firm at t-1 where the register holds the year of founding.
 
     Raises
     ------
@@ -62,6 +65,7 @@ def increase_risk_set(panel: Panel, *, treatment: Literal["mission", "support"] 
     kept = trials.keep(pairs, rules).drop("washed", "in_register", "elsewhere", "founded", "ended", "lost_year")
     rows, absent = complete_firm_rows(_with_path(kept, panel), panel, definitions.size_indicator, years)
     rows = add_country_group(add_pair_covariates(rows, panel, years, "export"), panel)
+    rows = _with_age_class(rows, absent)
     stored = panel.engine.store(rows, f"increase_{treatment}")
     panel.engine.forget(pairs)
     return RiskSet(
@@ -122,6 +126,18 @@ def _with_path(rows: Lazy, panel: Panel) -> Lazy:
         rows = rows.join(shifted, on=KEY, how="left").with_columns(nw.col(name).fill_null(0.0))
     after = sum((nw.col(names[k]) for k in range(1, horizon + 1)), start=nw.lit(0.0))
     return rows.with_columns(outcome=after / float(horizon) - nw.col(names[0]))
+
+
+def _with_age_class(rows: Lazy, absent: tuple[str, ...]) -> Lazy:
+    if "log_age" in absent:
+        return rows
+    # log_age holds whole years of at least one; halves keep clear of rounding
+    age, (young, settled) = nw.col("log_age").exp(), AGES_FROM
+    named = nw.when(age < young - 0.5).then(nw.lit(f"under {young}")).otherwise(nw.lit(f"{young}-{settled - 1}"))
+    named = nw.when(age >= settled - 0.5).then(nw.lit(f"{settled} or more")).otherwise(named)
+    return rows.with_columns(
+        nw.when(nw.col("not_in_register") == 1).then(nw.lit("unknown")).otherwise(named).alias(AGE_CLASS)
+    )
 
 
 def _name(k: int) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -62,6 +63,7 @@ class Units:
     dead : first year the firm is not in the register
     structural, outside, without_affiliate : the pair at t-1: structural and active; no trade in t-2 and t-1; no
         affiliate up to then. All false for firm trials.
+    path : years t-4..t-1 with trade of the pair, bit 0 the last. 0 for firm trials.
     """
 
     firm: Ints
@@ -73,6 +75,7 @@ class Units:
     structural: Bools
     outside: Bools
     without_affiliate: Bools
+    path: NDArray[np.uint8]
 
     def __len__(self) -> int:
         return len(self.firm)
@@ -87,6 +90,7 @@ class Trial:
     year, units : trial year and its units
     arms : states of arm 0 and arm 1; emptied when the trial is over
     active, affiliate : by year from t on, (2, units): trade (of the firm anywhere in firm trials), affiliate
+    exports : the same of the pair's exports, EUR; 0 in firm trials
     attended : the mission took place in arm 1
     """
 
@@ -95,6 +99,7 @@ class Trial:
     arms: tuple[State, ...]
     active: list[Bools] = field(default_factory=list)
     affiliate: list[Bools] = field(default_factory=list)
+    exports: list[Floats] = field(default_factory=list)
     attended: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))
 
     @property
@@ -195,6 +200,7 @@ def _observe(trial: Trial, arm: State, record: YearRecord) -> None:
     if trial.of_firms:
         trial.active.append(arm.n_markets > 0)
         trial.affiliate.append(np.zeros(n, np.bool_))
+        trial.exports.append(np.zeros(n))
         return
     for into, firm, abroad in (
         (trial.active, record.trade_firm, record.trade_market),
@@ -202,11 +208,14 @@ def _observe(trial: Trial, arm: State, record: YearRecord) -> None:
     ):
         own = firm[abroad == market[firm]]
         into.append(np.bincount(own, minlength=n) > 0)
+    here = record.trade_market == market[record.trade_firm]
+    trial.exports.append(np.bincount(record.trade_firm[here], record.value_eur[here], n).astype(np.float64))
 
 
 def _pair_up(trial: Trial) -> None:
     """Join the two arms' observations of a year."""
-    for series in (trial.active, trial.affiliate):
+    both: tuple[list[Any], ...] = (trial.active, trial.affiliate, trial.exports)
+    for series in both:
         series[-2:] = [np.stack(series[-2:])]
 
 
@@ -273,7 +282,8 @@ def firm_units(setting: Setting, state: State, world: Intentions, sampling: Samp
     nothing = np.zeros(len(rows), np.bool_)
     nowhere = np.full(len(rows), -1)
     dead = state.firms.dead[firm].astype(np.int64)
-    return Units(firm, nowhere, weight[take], history.sme[rows], nowhere, dead, nothing, nothing, nothing)
+    path = nothing.astype(np.uint8)
+    return Units(firm, nowhere, weight[take], history.sme[rows], nowhere, dead, nothing, nothing, nothing, path)
 
 
 def pair_units(setting: Setting, state: State, world: Intentions, sampling: Sampling, year: int) -> Units:
@@ -306,6 +316,7 @@ def _host_units(setting: Setting, state: State, world: Intentions, sampling: Sam
         structural=(YEARS_ACTIVE[recent & 15] >= 3) & ((recent & 1) == 1),
         outside=(recent & 3) == 0,
         without_affiliate=invested[firm] == 0,
+        path=np.asarray(recent & 15, dtype=np.uint8),
     )
 
 

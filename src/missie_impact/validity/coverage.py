@@ -185,11 +185,12 @@ def coverage_table(regime: str, truth: pd.DataFrame, draws: Iterable[Mapping[str
             values = np.array([draw[f"{estimator.name}; {scale}"] for draw in listed], dtype=np.float64).reshape(-1, 3)
             name = {"regime": regime, "estimator": estimator.name, "estimand": estimand}
             target = float(known.get((estimand, estimator.question), math.nan))
-            rows.append(name | _summary(values, target, ratio=scale.endswith("ratio")))
+            rows.append(name | judged(values, target, ratio=scale.endswith("ratio")))
     return pd.DataFrame(rows)
 
 
-def _summary(values: np.ndarray[Any, Any], truth: float, *, ratio: bool) -> dict[str, Any]:
+def judged(values: np.ndarray[Any, Any], truth: float, *, ratio: bool) -> dict[str, Any]:
+    """Judge (draws, 3) estimates and interval ends by the truth; columns as in :func:`coverage_table`."""
     kept = values[np.isfinite(values).all(axis=1)]
     n = len(kept)
     shown, target = (np.log(kept), math.log(truth)) if ratio else (kept, truth)
@@ -230,7 +231,7 @@ def run(out: Path, regime: Regime, draws: int, firms: int, *, progress: bool | N
 
     out.mkdir(parents=True, exist_ok=True)
     journal = out / f"{regime.truth_key()}-{firms}.jsonl"
-    done = _read(journal)
+    done = read_journal(journal)
     todo = [seed for seed in range(FIRST_SEED, FIRST_SEED + draws) if seed not in done]
     hide = None if progress is None else not progress
     for seed in tqdm(todo, desc=regime.name, unit="register", disable=hide, file=sys.stderr):
@@ -241,7 +242,8 @@ def run(out: Path, regime: Regime, draws: int, firms: int, *, progress: bool | N
     return coverage_table(regime.name, stored_truth(regime.truth_key()), wanted)
 
 
-def _read(journal: Path) -> dict[int, dict[str, list[float]]]:
+def read_journal(journal: Path) -> dict[int, dict[str, list[float]]]:
+    """Return what was found by seed; a line that was cut off is not there."""
     if not journal.exists():
         return {}
     lines = [line for line in journal.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
