@@ -56,7 +56,8 @@ def simulate(n: int, seed: int = 2026):
 
 def run_ours(y, year, treated, size, firm):
     from missie_impact.numerics.design import Column, Factor, build_design
-    from missie_impact.numerics.frailty import fit_gaussian_frailty, frailty_data
+    from missie_impact.numerics.frailty import fit_gaussian_frailty
+    from missie_impact.numerics.frailty_data import frailty_data
 
     factors = [Factor("treated", treated, ("0", "1")), Factor("year", year, tuple(map(str, range(8))))]
     design = build_design(factors, [Column("log_size", size)])

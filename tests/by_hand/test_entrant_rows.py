@@ -1,12 +1,23 @@
 """Years after entry, written out: spells that begin in t+1 or t+2 in a market that is host in t. Data 2004-2016."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from missie_impact import CBS_2024
 from missie_impact.effects import cumulative_incidence, entrant_survival, median_survival, survival_curve
-from missie_impact.effects.entrants import always_entrant_bounds, stratify
+from missie_impact.effects.entrants import _stayed, stratify
+from missie_impact.effects.entrants_beside import (
+    EXPORTS,
+    WINSORISED,
+    _joint_covariance,
+    entering,
+    unconditional_effects,
+)
+from missie_impact.effects.followed import follow
+from missie_impact.effects.points import DEFAULT_CURVE
 from missie_impact.errors import NoParticipantError
+from missie_impact.numerics.covariance import Clusters
 from missie_impact.risksets import RiskSet, entrant_risk_set, exit_risk_set, spell_length_set
 
 MISSION = "ann FR 2010-05-01"
@@ -57,8 +68,6 @@ def test_affiliates(panel_of, rows):
 
 
 def test_strata_by_hand(panel_of):
-    import pandas as pd
-
     # group A: one treated, two others; group B: one treated and nobody else; group C: one other
     table = pd.DataFrame({"firm": [1, 2, 3, 4, 5], "treated": [1, 0, 0, 1, 0], "outcome": [1, 0, 1, 0, 1],
                           "group": list("AAABC"), "t": 1})  # fmt: skip
@@ -68,21 +77,6 @@ def test_strata_by_hand(panel_of):
     assert (made.n_treated, made.n_kept) == (2, 1)
     with pytest.raises(NoParticipantError, match="share no stratum"):
         stratify(risk, ["firm"])
-
-
-def test_bounds_by_hand():
-    from types import SimpleNamespace
-
-    import pandas as pd
-
-    # half of the treated entrants would have entered anyway; 70% of all of them stay, 60% of the others do
-    risks = {"risk_with": 0.2, "risk_without": 0.1}
-    entering = SimpleNamespace(effect=lambda scale: SimpleNamespace(estimate=risks[scale]))
-    table = pd.DataFrame({"year": [1, 1], "scale": ["survival_with", "survival_without"], "estimate": [0.7, 0.6]})
-    bounds = always_entrant_bounds(table, entering)
-    np.testing.assert_allclose(bounds["estimate"], [0.4 - 0.6, 1.0 - 0.6])
-    risks["risk_without"] = 0.3
-    assert always_entrant_bounds(table, entering)["estimate"].isna().all()
 
 
 def test_the_whole_comparison_says_what_it_is(panel_of):
@@ -99,9 +93,71 @@ def test_the_whole_comparison_says_what_it_is(panel_of):
     assert [shown["survival_without", k] for k in (1, 2)] == pytest.approx([8 / 12, 4 / 12])
     assert shown["survival_difference", 2] == pytest.approx(1 / 2 - 1 / 3)
     assert "not an effect" in made.notes[0] and "not an effect" in made.curve.design
-    assert set(made.unconditional) == {"entering", "trading in t+3"}
+    assert set(made.unconditional) == {"entering", "trading in t+3", EXPORTS, WINSORISED}
     assert made.unconditional["entering"].effect("risk_with").estimate == pytest.approx(8 / 12)
     assert CBS_2024.exit_horizon == 5
+
+
+def test_exports_with_zeros_whether_or_not_a_firm_entered(panel_of):
+    # of four firms on the mission one exports 4 + 2 million after it, one 100 in the mission year only; of six others
+    # two export 1,000 a year. Others may enter Kenya too, which nobody does.
+    history = (
+        "go0 FR 2011: 4000000 2000000\ngo1 FR 2010: 100\ngo2 DE 2009: x x x x x\ngo3 DE 2009: x\n"
+        "st0 FR 2011: x x x x\nst1 FR 2012: x x\n" + "\n".join(f"no{i} DE 2008: x x x x" for i in range(4))
+    )
+    panel = panel_of(history, missions="\n".join(f"go{i} FR 2010-05-01" for i in range(4)))
+    made = entering(panel, "trade", "firm", None)
+    found, _ = unconditional_effects(panel, made, "trade", "firm", None)
+    rows = made.risk.collect()
+    others = rows[(rows["treated"] == 0) & (rows["year"] == 2010)]
+    assert len(others) == 12 and (others["probability"] == 1).all()
+    # means of 2010: with (6,000,000 + 0 + 0 + 0) / 4; without (3,000 + 2,000) / 12
+    assert found[EXPORTS].effect("mean_ratio").estimate == pytest.approx(1_500_000 / (5_000 / 12), rel=1e-8)
+    assert found[WINSORISED].effect("mean_ratio").estimate == pytest.approx(750_000 / (5_000 / 12), rel=1e-8)
+    assert any("heavy tail" in note for note in found[EXPORTS].notes)
+    assert any("EUR 3,000,000" in note for note in found[WINSORISED].notes)
+
+
+def test_bounds_know_that_firms_stand_on_both_sides(panel_of):
+    # mission years 2010 and 2013: the same firms may enter after either
+    rng = np.random.default_rng(4)
+    lines, missions = [], []
+    for i in range(60):
+        for market, year in (("FR", 2011), ("DE", 2013)):
+            if rng.random() < (0.8 if i < 25 else 0.4):
+                lines.append(f"f{i} {market} {year}:" + " x" * int(rng.integers(1, 5)))
+            missions += [f"f{i} {market} {year - 1}-05-01"] if i < 25 else []
+    lines += [f"f{i} JP 2004: x" for i in range(60)]
+    panel = panel_of("\n".join(lines), missions="\n".join(missions))
+    found = entrant_survival(panel, cluster="firm", strata=["year"])
+    bounds = found.bounds.set_index(["scale", "year"])
+    low, high = (bounds.loc[f"always_entrant_difference_{end}"] for end in ("lowest", "highest"))
+    wide = found.comparison.set_index(["scale", "year"])["estimate"]
+    risks = [found.unconditional["entering"].effect(s).estimate for s in ("risk_with", "risk_without")]
+    q = risks[1] / risks[0]
+    for year in low.index:
+        s1, s0 = wide["survival_with", year], wide["survival_without", year]
+        assert low["estimate"][year] == pytest.approx(max(0, (s1 - 1 + q) / q) - s0)
+        assert high["estimate"][year] == pytest.approx(min(1, s1 / q) - s0)
+        assert low["conf_low"][year] < low["estimate"][year] <= high["estimate"][year] < high["conf_high"][year]
+    # the joint covariance: its blocks are those of either side, and firms link them
+    design = stratify(entrant_risk_set(panel), ["year"])
+    stayed, made = _stayed(follow(design, cluster="firm"), DEFAULT_CURVE), entering(panel, "trade", "firm", None)
+    joint, units = _joint_covariance(stayed, made, "firm")
+    t = len(stayed.years)
+    shown = found.comparison.set_index("scale")["std_error"]
+    np.testing.assert_allclose(np.sqrt(np.diag(joint))[:t], shown["survival_with"].fillna(0), rtol=1e-10)
+    own = [made.effect.effect(s).std_error for s in ("risk_with", "risk_without")]
+    np.testing.assert_allclose(np.sqrt(np.diag(joint))[-2:], own, rtol=1e-10)
+    # across, by labels: sums per firm of what rows add on either side
+    positions, added = stayed.columns[0]
+    one = pd.Series(added).groupby(design.risk.collect()["firm"].to_numpy()[positions]).sum()
+    firm = made.risk.collect()["firm"].to_numpy()
+    codes, labels = pd.factorize(firm)
+    other = pd.Series(made.sums(made.clustering)(Clusters(codes, len(labels)))[:, 3], index=labels)
+    factor = units / (units - 1)
+    expected = (one * other.reindex(one.index).fillna(0)).sum() * np.sqrt(factor)
+    assert joint[0, -2] == pytest.approx(expected, rel=1e-10) and abs(expected) > 0
 
 
 def test_how_long_spells_last(panel_of, rows):

@@ -114,9 +114,23 @@ def test_likelihood_and_predicted_effects_stay_in_the_session(small):
 
 
 def test_quadrature_settles_with_points(small):
-    found = [fit(small, frailty=Frailty("firm", points=q)).effect("log_hazard").estimate for q in (3, 5, 9, 15, 31)]
+    asked = [Frailty("firm", points=q, most_points=q) for q in (3, 5, 9, 15, 31)]
+    found = [fit(small, frailty=frailty).effect("log_hazard").estimate for frailty in asked]
     error = np.abs(np.array(found[:-1]) - found[-1])
     assert (np.diff(error) < 0).all() and error[-1] < 1e-5
+
+
+def test_points_are_raised_until_the_likelihood_is_settled(small):
+    raised, fixed = (fit(small, frailty=Frailty("firm", points=3, most_points=q), keep_fit=True) for q in (96, 3))
+    exact = fit(small, frailty=Frailty("firm", points=48)).effect("log_hazard").estimate
+    assert any("quadrature points raised from 3 to" in note for note in raised.notes)
+    assert any("do not take it as settled" in note for note in fixed.notes)
+    assert raised.effect("log_hazard").estimate == pytest.approx(exact, abs=1e-4)
+    assert abs(fixed.effect("log_hazard").estimate - exact) > 1e-3
+    # scores, survival and predicted effects go with the points that were used
+    kept = raised.fits["all"]
+    assert kept.frailty.points == kept.model.points > 3
+    np.testing.assert_allclose(kept.scores.sum(axis=0), 0.0, atol=1e-4)
 
 
 def test_conditioning_on_entry_recovers_effect_and_variance():

@@ -9,11 +9,11 @@ from missie_impact.numerics.design import Column, Factor, build_design
 from missie_impact.numerics.frailty import (
     boundary_p_value,
     fit_gaussian_frailty,
-    frailty_data,
     frailty_loglik_at,
     frailty_scores,
     predicted_effects,
 )
+from missie_impact.numerics.frailty_data import frailty_data
 from missie_impact.numerics.links import get_link
 
 

@@ -6,7 +6,7 @@ from scipy import integrate, stats
 
 from missie_impact.errors import SettingsError
 from missie_impact.numerics.design import Column, Factor, build_design
-from missie_impact.numerics.frailty import frailty_data
+from missie_impact.numerics.frailty_data import frailty_data
 from missie_impact.numerics.gamma_frailty import fit_gamma_frailty, gamma_loglik_at, gamma_scores
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import narwhals as nw
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from missie_impact.display import html_table
 from missie_impact.effects.curves import Curve
-from missie_impact.effects.entry import market_entry
+from missie_impact.effects.entrants_beside import Stayed, always_entrant_bounds, entering, unconditional_effects
 from missie_impact.effects.exit import market_exit
 from missie_impact.effects.followed import Followed, follow
 from missie_impact.effects.points import DEFAULT_CURVE, CurveOptions, added, arm_of, clusters_or_rows
@@ -22,9 +21,8 @@ from missie_impact.effects.survival import survival_curve
 from missie_impact.errors import MissieError, NoParticipantError, SchemaError
 from missie_impact.numerics.bands import influence_covariance, interval_of
 from missie_impact.panel import Panel
-from missie_impact.risksets import trials
-from missie_impact.risksets.entrants import activity_years, entrant_risk_set
-from missie_impact.risksets.entry import Outcome, entry_risk_set
+from missie_impact.risksets.entrants import entrant_risk_set
+from missie_impact.risksets.entry import Outcome
 from missie_impact.risksets.riskset import RiskSet
 
 Floats = NDArray[np.float64]
@@ -32,7 +30,6 @@ Floats = NDArray[np.float64]
 SELECTED = "comparison of selected survivors, not an effect"
 STRATA = ("country_group", "year", "size")
 YEARS = (1, 2, 3, 5)
-LATER = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,8 +62,10 @@ class EntrantSurvival:
     curve : share of entrants still there, by arm and year since entry, controls weighted to the strata of the treated
     comparison : the same in numbers: ``survival_with``, ``survival_without`` and their ``difference`` by year
     hazard_ratio : of ending the spell, with the same weights
-    unconditional : effects on all who could enter: entering at all, and trading in t+3 whether or not they entered
-    bounds : survival difference of those who would enter either way, lowest and highest, by year
+    unconditional : effects on all who could enter: entering at all, trading in t+3 whether or not they entered, and
+        exports to the market in t+1..t+3 with zeros (``mean_ratio``; raw, and with sums cut at a fixed amount)
+    bounds : survival difference of those who would enter either way, lowest and highest, by year; ``conf_low`` of the
+        lowest and ``conf_high`` of the highest make an interval for the difference
     notes : what a reader must know; the first says what this is
     simulated : whether the registers are simulated ones
     """
@@ -144,21 +143,25 @@ def entrant_survival(
         failed: tuple[str, ...] = ()
     except MissieError as error:
         ratio, failed = None, (f"no hazard ratio: {str(error).split('. ')[0]}",)
-    unconditional = _unconditional(panel, outcome, cluster, controls)
-    comparison = _differences(follow(design, cluster=cluster), options)
+    made = entering(panel, outcome, cluster, controls)
+    unconditional, absent = unconditional_effects(panel, made, outcome, cluster, controls)
+    stayed = _stayed(follow(design, cluster=cluster), options)
     notes = (
         f"{SELECTED}: who enters after a mission need not be who would enter without one",
         f"{design.n_kept} of {design.n_treated} treated entrants have another entrant in their stratum "
         f"({', '.join(strata)}); controls are weighted to them, weights taken as known",
         "a spell ends with market exit or death of the firm; spells begin in t+1 or later",
+        "bounds: if a mission keeps nobody from entering, and the share who would enter anyway is the same in all "
+        "strata; the interval, from conf_low of the lowest to conf_high of the highest, holds the difference itself",
         *failed,
+        *absent,
     )
     return EntrantSurvival(
         curve=replace(curve, design=f"{curve.design}; {SELECTED}", notes=(notes[0], *curve.notes)),
-        comparison=comparison,
+        comparison=_differences(stayed, options),
         hazard_ratio=None if ratio is None else replace(ratio, design=f"{ratio.design}; {SELECTED}"),
         unconditional=unconditional,
-        bounds=always_entrant_bounds(comparison, unconditional["entering"]),
+        bounds=always_entrant_bounds(stayed, made, cluster, options.conf_level),
         notes=notes,
         simulated=risk.simulated,
     )
@@ -193,11 +196,11 @@ def stratify(risk: RiskSet, strata: Sequence[str] = STRATA) -> Stratified:
     return Stratified(risk, weight, tuple(strata), int(one.sum()), int(one[zero > 0].sum()))
 
 
-def _differences(followed: Followed, options: CurveOptions) -> pd.DataFrame:
-    """Survival of both arms (Kaplan-Meier) and their difference after the years that are shown, with joint errors."""
+def _stayed(followed: Followed, options: CurveOptions) -> Stayed:
+    """Survival of both arms (Kaplan-Meier) after the years that are shown, and what each row adds to it."""
     arms = dict(followed.arms(followed.there))
     last = min(float(followed.stop[positions].max()) for positions in arms.values())
-    years = [year for year in YEARS if year <= last]
+    years = tuple(year for year in YEARS if year <= last)
     happened = followed.rows.y.astype(np.intp)
     values, columns = [], []
     for name in ("treated", "untreated"):
@@ -205,61 +208,22 @@ def _differences(followed: Followed, options: CurveOptions) -> pd.DataFrame:
         place = np.searchsorted(arm.curves.time, arm.time, side="right")
         values.append(np.concatenate([[1.0], arm.curves.survival])[place])
         columns += [(arm.positions, added(followed, arm, 1, float(t))) for t in arm.time]
-    covariance = influence_covariance(columns, clusters_or_rows(followed))
-    n = len(years)
+    return Stayed(years, np.concatenate(values), columns, followed)
+
+
+def _differences(stayed: Stayed, options: CurveOptions) -> pd.DataFrame:
+    """Survival of both arms and their difference, with joint errors."""
+    covariance = influence_covariance(stayed.columns, clusters_or_rows(stayed.followed))
+    n = len(stayed.years)
     unit = np.eye(n)
     select = np.block([[unit, 0 * unit], [0 * unit, unit], [unit, -unit]])
-    value = select @ np.concatenate(values)
+    value = select @ stayed.value
     error = np.sqrt(np.maximum(np.diag(select @ covariance @ select.T), 0.0))
     error = np.where(error > 0, error, np.nan)
     low, high = interval_of(value, error, options.quantile, options.interval)
     low[2 * n :], high[2 * n :] = (value[2 * n :] + sign * options.quantile * error[2 * n :] for sign in (-1, 1))
     scales = np.repeat(["survival_with", "survival_without", "survival_difference"], n)
     return pd.DataFrame(
-        {"group": "all", "scale": scales, "year": np.tile(years, 3), "estimate": value, "std_error": error,
+        {"group": "all", "scale": scales, "year": np.tile(stayed.years, 3), "estimate": value, "std_error": error,
          "conf_low": low, "conf_high": high, "reason": ""}
     )  # fmt: skip
-
-
-def _unconditional(
-    panel: Panel, outcome: Outcome, cluster: ClusterChoice, controls: Sequence[str] | None
-) -> dict[str, Effect]:
-    """Return effects on all who could enter: entering within the horizon, and being there in t+3 either way."""
-    risk = entry_risk_set(panel, outcome=outcome)
-    found = {"entering": market_entry(risk, cluster=cluster, controls=controls)}
-    active = activity_years(panel, outcome).with_columns(year=nw.col("year").cast(nw.Int64) - LATER)
-    flagged = trials.flag(risk.rows, active, ["firm", "market", "year"], "there_later")
-    seen = panel.engine.store(flagged.filter(nw.col("year") + LATER <= panel.last_year), f"entry_later_{outcome}")
-    roles = replace(risk.roles, outcome="there_later")
-    later = replace(risk, rows=seen, roles=roles, n_rows=panel.engine.count(seen),
-                    after_columns=(*risk.after_columns, risk.roles.outcome))  # fmt: skip
-    effect = market_entry(later, cluster=cluster, controls=controls)
-    name = "trading in t+3" if outcome == "trade" else "an affiliate in t+3"
-    found[name] = replace(effect, outcome=f"{name}, whether or not entered")
-    return found
-
-
-def always_entrant_bounds(comparison: pd.DataFrame, entering: Effect) -> pd.DataFrame:
-    """Bound the survival difference of those who would enter with and without a mission.
-
-    If a mission keeps nobody from entering (monotonicity), entrants without one would enter either way, and a share
-    q = P(enter without) / P(enter with) of the treated entrants would. Their survival lies between the values in which
-    all, or none, of the others stay: (S1 - 1 + q) / q and S1 / q, kept within 0 and 1.
-
-    References
-    ----------
-    Zhang and Rubin (2003), Journal of Educational and Behavioral Statistics 28, 353-368; Lee (2009), Review of Economic
-    Studies 76, 1071-1102.
-    """
-    one, zero = entering.effect("risk_with").estimate, entering.effect("risk_without").estimate
-    q = zero / one if one > 0 else np.nan
-    reason = "" if q <= 1 else "fewer enter with a mission: monotonicity does not hold in this direction"
-    wide = comparison.pivot_table(index="year", columns="scale", values="estimate")
-    lines = []
-    for year, row in wide.iterrows():
-        treated, others = float(row["survival_with"]), float(row["survival_without"])
-        low, high = max(0.0, (treated - 1 + q) / q), min(1.0, treated / q)
-        ends = (low - others, high - others) if not reason else (np.nan, np.nan)
-        for name, end in zip(("lowest", "highest"), ends, strict=True):
-            lines.append(["all", f"always_entrant_difference_{name}", year, end, reason])
-    return pd.DataFrame(lines, columns=["group", "scale", "year", "estimate", "reason"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -21,14 +20,13 @@ from missie_impact.effects.transition import OUTCOMES
 from missie_impact.errors import SettingsError
 from missie_impact.numerics.covariance import clusters_of
 from missie_impact.numerics.frailty import (
-    FrailtyData,
     FrailtyFit,
     fit_gaussian_frailty,
-    frailty_data,
     frailty_loglik_at,
     frailty_scores,
     predicted_effects,
 )
+from missie_impact.numerics.frailty_data import FrailtyData, frailty_data
 from missie_impact.numerics.gamma_frailty import (
     GammaFrailtyFit,
     fit_gamma_frailty,
@@ -228,8 +226,13 @@ def _fit(rows: EffectRows, fitted: Fitted, settings: _Settings) -> tuple[Integra
         cluster_weight=weight,
         before_entry=~rows.everyone[positions],
     )
-    fit = partial(fit_gaussian_frailty, link=settings.link, points=frailty.points)
-    model = fit_gamma_frailty(data) if frailty.distribution == "gamma" else fit(data)
+    model: FrailtyFit | GammaFrailtyFit
+    if frailty.distribution == "gamma":
+        model = fit_gamma_frailty(data)
+    else:
+        most = max(frailty.points, frailty.most_points)
+        model = fit_gaussian_frailty(data, link=settings.link, points=frailty.points, most_points=most)
+        frailty = replace(frailty, points=model.points)
     sorted_positions = positions[np.argsort(cluster.codes, kind="stable")]
     integrated = Integrated(
         model, data, fitted, sorted_positions, frailty, settings.link, _scores(model, data, frailty)

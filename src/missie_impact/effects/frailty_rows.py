@@ -31,7 +31,9 @@ class Frailty:
     level : "firm", "market", "pair" (firm x market), a column, or a tuple of columns. In trials the effect is that of
         the level within a trial, since the same year of a pair stands in several trials
     distribution : "gaussian" on the linear predictor, or "gamma" on the hazard (cloglog only, closed form)
-    points : quadrature points per unit (gaussian)
+    points : quadrature points per unit to begin with (gaussian)
+    most_points : points are doubled up to this number while twice as many move the log likelihood by more than 0.001; a
+        note says so. Equal to ``points``: as asked
     mundlak : whether means of the continuous controls per firm, up to the row's own time, join the controls: what past
         trade tells about the effect. None: yes on registers, no on own tables
     before_entry : 0/1 column that marks rows survived before a spell was first followed; not needed where all spells
@@ -51,6 +53,7 @@ class Frailty:
     level: str | tuple[str, ...]
     distribution: Distribution = "gaussian"
     points: int = 12
+    most_points: int = 96
     mundlak: bool | None = None
     before_entry: str = BEFORE_ENTRY
 

@@ -19,7 +19,8 @@ from missie_impact.errors import SettingsError
 from missie_impact.numerics.contrasts import weight_share
 from missie_impact.numerics.covariance import Clusters, clusters_of, correction_factor, dimensions, positive_part
 from missie_impact.numerics.design import Factor
-from missie_impact.numerics.frailty import FrailtyData, FrailtyFit, frailty_by_cluster, frailty_data, pick_rows
+from missie_impact.numerics.frailty import FrailtyFit, frailty_by_cluster
+from missie_impact.numerics.frailty_data import FrailtyData, frailty_data, pick_rows
 from missie_impact.numerics.gamma_frailty import GammaFrailtyFit, gamma_by_cluster
 from missie_impact.numerics.histories import history_contrasts
 from missie_impact.numerics.links import LinkName

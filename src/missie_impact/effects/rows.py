@@ -259,7 +259,7 @@ def _cluster_choices(source: Source, request: Request) -> list[tuple[str, list[t
     """Name and columns of each error asked for; matched sets join them."""
     risk, weight = parts(source)
     sets = None if weight is None else getattr(source, "sets", None)
-    found = [_cluster_columns(choice, risk) for choice in request.cluster]
+    found = [cluster_dimensions(choice, risk) for choice in request.cluster]
     if weight is not None:  # model errors do not hold for weighted rows
         found = [(name if columns else "hc0", columns) for name, columns in found]
     if sets is not None:
@@ -269,8 +269,8 @@ def _cluster_choices(source: Source, request: Request) -> list[tuple[str, list[t
     return found
 
 
-def _cluster_columns(choice: ClusterChoice, risk: RiskSet) -> tuple[str, list[tuple[str, ...]]]:
-    """Name of an error and the columns of each of its dimensions."""
+def cluster_dimensions(choice: ClusterChoice, risk: RiskSet) -> tuple[str, list[tuple[str, ...]]]:
+    """Return the name of an error and the columns of each of its dimensions."""
     if choice is None:
         return ("model" if risk.roles.probability is None else "hc0"), []
     listed: list[ClusterName] = [choice] if isinstance(choice, str) else list(choice)

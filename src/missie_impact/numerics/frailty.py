@@ -9,15 +9,15 @@ its normal distribution at the origin of the spells, not among those who survive
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, special
 
-from missie_impact.errors import ConvergenceError, SettingsError
+from missie_impact.errors import ConvergenceError
 from missie_impact.numerics.binomial import BinomialFit, fit_binomial
-from missie_impact.numerics.cells import Codes, Design, Floats, Term
+from missie_impact.numerics.cells import Codes, Floats, Term
+from missie_impact.numerics.frailty_data import FrailtyData, followed_rows
 from missie_impact.numerics.links import LARGEST_ETA, LinkName, get_link
 from missie_impact.numerics.quadrature import (
     ClusterIntegral,
@@ -31,6 +31,8 @@ CHUNK_NUMBERS = 800_000  # numbers held at a time; small enough for the cache
 HALVINGS = 30
 NEAR_ENOUGH = 1.0  # standard deviations of score
 BOUNDARY_SD = 1e-3
+STARTS = (0.1, 0.4, 0.9, 1.8)
+PROFILE_STEPS = 4
 MOVES_WITH_POINTS = 1e-3  # change of the log likelihood under doubled points that a reader must know of
 
 
@@ -77,75 +79,12 @@ class FrailtyFit:
         return errors
 
 
-@dataclass(frozen=True, slots=True)
-class FrailtyData:
-    """Rows in order of their clusters.
-
-    Attributes
-    ----------
-    y, design, frequency : of the rows, sorted by cluster
-    before_entry : (n,) rows before the cluster was first followed; they hold no event
-    starts : (G,) first row of each cluster
-    weight : (G,) probability weight of each cluster
-    """
-
-    y: Floats
-    design: Design
-    frequency: Floats
-    before_entry: NDArray[np.bool_]
-    starts: Codes
-    weight: Floats
-
-    @property
-    def cluster(self) -> Codes:
-        """Cluster of each row, shape (n,)."""
-        return np.repeat(np.arange(len(self.starts)), np.diff(np.append(self.starts, len(self.y))))
-
-
-def frailty_data(
-    y: Floats,
-    design: Design,
-    cluster: NDArray[np.integer[Any]],
-    *,
-    frequency: Floats | None = None,
-    cluster_weight: Floats | None = None,
-    before_entry: NDArray[np.bool_] | None = None,
-) -> FrailtyData:
-    """Sort rows by cluster.
-
-    Parameters
-    ----------
-    y : (n,) 0 or 1
-    cluster : (n,) 0 .. G - 1, every number used
-    frequency : (n,) weights that count rows of the cluster
-    cluster_weight : (G,) probability weights, per cluster because its rows are one draw
-    before_entry : (n,) rows of years survived before the cluster was first seen at risk
-
-    Raises
-    ------
-    SettingsError
-        If a cluster number is not used, or a row before entry has an event.
-    """
-    codes = np.asarray(cluster, dtype=np.intp)
-    order = np.argsort(codes, kind="stable")
-    count = np.bincount(codes)
-    if (count == 0).any():
-        raise SettingsError(f"{int((count == 0).sum())} cluster numbers have no row; number clusters without gaps.")
-    before = np.zeros(len(y), dtype=bool) if before_entry is None else np.asarray(before_entry, dtype=bool)
-    wrong = int(np.count_nonzero(before & (y > 0)))
-    if wrong:
-        raise SettingsError(f"{wrong} rows before entry have an event; such a cluster would never have been seen.")
-    weight = np.ones(len(count)) if cluster_weight is None else np.asarray(cluster_weight, dtype=np.float64)
-    f = np.ones(len(y)) if frequency is None else np.asarray(frequency, dtype=np.float64)
-    starts = (np.cumsum(count) - count).astype(np.intp)
-    return FrailtyData(y[order], pick_rows(design, order), f[order], before[order], starts, weight)
-
-
 def fit_gaussian_frailty(
     data: FrailtyData,
     *,
     link: LinkName = "cloglog",
     points: int = 15,
+    most_points: int | None = None,
     tolerance: float = 1e-7,
     max_steps: int = 60,
 ) -> FrailtyFit:
@@ -156,12 +95,14 @@ def fit_gaussian_frailty(
     data : from `frailty_data`
     link : "cloglog", "logit" or "probit"
     points : quadrature points per cluster
+    most_points : points are doubled up to this number while twice as many move the log likelihood by more than 0.001,
+        or while no step raises it; None keeps ``points``
     tolerance : largest score at the optimum, in units of its own standard deviation
 
     Returns
     -------
     FrailtyFit
-        With sd 0 and the coefficients without frailty where the likelihood falls from 0 on.
+        With sd 0 and the coefficients without frailty where the likelihood is highest there.
 
     Raises
     ------
@@ -175,19 +116,39 @@ def fit_gaussian_frailty(
     """
     y, design, frequency, probability = followed_rows(data)
     pooled = fit_binomial(y, design, link=link, frequency=frequency, probability=probability)
-    start = _start(data, pooled, link, points)
-    if start is None:
-        return _at_boundary(data, pooled, points)
-    theta, here = start
+    theta, asked = _start(data, pooled, link, points), points
+    while theta is not None:
+        last = most_points is None or 2 * points > most_points
+        try:
+            theta, here, reached = _climb(data, theta, link, points, (tolerance, max_steps))
+        except ConvergenceError:
+            if last:
+                raise
+            points *= 2
+            continue
+        if here is None:
+            break
+        change = frailty_loglik_at(theta[:-1], theta[-1], data, link=link, points=2 * points) - here.log_likelihood
+        if last or abs(change) <= MOVES_WITH_POINTS:
+            return _finished(data, (theta, here), pooled, link, (asked, points, change), reached)
+        points *= 2
+    return _at_boundary(data, pooled, points)
+
+
+def _climb(
+    data: FrailtyData, theta: Floats, link: LinkName, points: int, until: tuple[float, int]
+) -> tuple[Floats, _Evaluation | None, tuple[int, float]]:
+    """Newton steps from ``theta`` to where the score is zero; no evaluation where they end at a variance of zero."""
+    tolerance, max_steps = until
+    here = _evaluate(data, theta, link, points)
     for step in range(1, max_steps + 1):
         scale = np.sqrt(np.maximum(np.diag(here.outer), 1e-300))
         gradient = float(np.abs(here.score / scale).max())
         if gradient <= tolerance:
-            return _finished(data, theta, here, pooled, link, points, (step, gradient))
-        direction = _direction(here)
-        theta, here = _advance(data, theta, direction, here, link, points)
+            return theta, here, (step, gradient)
+        theta, here = _advance(data, theta, _direction(here), here, link, points)
         if theta[-1] < BOUNDARY_SD:
-            return _at_boundary(data, pooled, points)
+            return theta, None, (step, gradient)
     raise ConvergenceError(
         f"the frailty likelihood has no maximum after {max_steps} steps (standard deviation now {theta[-1]:.3g}); it "
         "may be too flat: use fewer duration terms, or leave the frailty out."
@@ -336,38 +297,54 @@ def _chunks(edges: Codes, numbers_per_row: int) -> list[slice]:
     return found
 
 
-def pick_rows(design: Design, order: Codes) -> Design:
-    """Return some rows with the same columns, whatever levels they have."""
-    offset = None if design.offset is None else design.offset[order]
-    return replace(design, cell=design.cell[order], continuous=design.continuous[:, order], offset=offset)
+def _start(data: FrailtyData, pooled: BinomialFit, link: LinkName, points: int) -> Floats | None:
+    """Return coefficients and the best of a few standard deviations, or None where the likelihood is highest at zero.
 
-
-def followed_rows(data: FrailtyData) -> tuple[Floats, Design, Floats, Floats]:
-    """Return outcome, design, frequency and probability weights of the rows from entry on."""
-    rows = np.flatnonzero(~data.before_entry)
-    return data.y[rows], pick_rows(data.design, rows), data.frequency[rows], data.weight[data.cluster[rows]]
-
-
-def _start(data: FrailtyData, pooled: BinomialFit, link: LinkName, points: int) -> tuple[Floats, _Evaluation] | None:
-    """Return the best of a few standard deviations, or None where the likelihood falls from zero on."""
-    tried = [(frailty_loglik_at(pooled.coef, sd, data, link=link, points=points), sd) for sd in (0.1, 0.4, 0.9, 1.8)]
+    Where none is better at the coefficients without an effect, these follow the standard deviation before zero is
+    taken for the maximum.
+    """
+    tried = [(frailty_loglik_at(pooled.coef, sd, data, link=link, points=points), sd) for sd in STARTS]
     best, sd = max(tried)
-    if best <= pooled.log_likelihood and sd == 0.1:
-        return None
-    theta = np.append(pooled.coef, sd)
-    return theta, _evaluate(data, theta, link, points)
+    if best > pooled.log_likelihood or sd > STARTS[0]:
+        return np.append(pooled.coef, sd)
+    followed = [_profile(data, np.append(pooled.coef, sd), link, points) for sd in STARTS[1:]]
+    value, theta = max(followed, key=lambda found: found[0])
+    return theta if value > pooled.log_likelihood else None
+
+
+def _profile(data: FrailtyData, theta: Floats, link: LinkName, points: int) -> tuple[float, Floats]:
+    """Move the coefficients a few steps towards their best values at a standard deviation."""
+    here = _evaluate(data, theta, link, points)
+    for _ in range(PROFILE_STEPS):
+        try:
+            move = _ascent(here.score[:-1], here.information[:-1, :-1], here.outer[:-1, :-1])
+        except ConvergenceError:
+            break
+        direction = np.append(move, 0.0)
+        for halving in range(HALVINGS):
+            there = _evaluate(data, theta + direction * 0.5**halving, link, points, modes=here.modes)
+            if there.log_likelihood >= here.log_likelihood:
+                theta, here = theta + direction * 0.5**halving, there
+                break
+        else:
+            break
+    return here.log_likelihood, theta
 
 
 def _direction(here: _Evaluation) -> Floats:
     """Newton's direction; by the outer product of scores where the likelihood is not concave."""
-    for information in (here.information, here.outer + 1e-10 * np.diag(np.diag(here.outer))):
+    return _ascent(here.score, here.information, here.outer)
+
+
+def _ascent(score: Floats, newton: Floats, outer: Floats) -> Floats:
+    for information in (newton, outer + 1e-10 * np.diag(np.diag(outer))):
         scale = np.sqrt(np.maximum(np.diag(information), 0.0))
         if (scale > 0).all():
             try:
                 lower = linalg.cholesky(information / np.outer(scale, scale), lower=True)
             except np.linalg.LinAlgError:
                 continue
-            direction: Floats = linalg.cho_solve((lower, True), here.score / scale) / scale
+            direction: Floats = linalg.cho_solve((lower, True), score / scale) / scale
             return direction
     raise ConvergenceError("the scores of the clusters are not independent: fewer clusters than columns, or collinear.")
 
@@ -387,23 +364,24 @@ def _advance(
         trial[-1] = abs(trial[-1])  # the likelihood is even in the standard deviation
         there = _evaluate(data, trial, link, points, modes=here.modes)
         after = float(np.abs(there.score / scale).max())
-        if there.log_likelihood >= here.log_likelihood or (before < NEAR_ENOUGH and after < 0.9 * before):
+        near = before < NEAR_ENOUGH and trial[-1] > 0.5 * theta[-1]  # the score in sd is zero at zero, always
+        if there.log_likelihood >= here.log_likelihood or (near and after < 0.9 * before):
             return trial, there
     raise ConvergenceError("no step along the score raises the frailty likelihood; use more quadrature points.")
 
 
 def _finished(
     data: FrailtyData,
-    theta: Floats,
-    here: _Evaluation,
+    best: tuple[Floats, _Evaluation],
     pooled: BinomialFit,
     link: LinkName,
-    points: int,
+    quadrature: tuple[int, int, float],
     reached: tuple[int, float],
 ) -> FrailtyFit:
-    more = frailty_loglik_at(theta[:-1], theta[-1], data, link=link, points=2 * points)
-    change = more - here.log_likelihood
+    (theta, here), (asked, points, change) = best, quadrature
     notes = []
+    if points > asked:
+        notes.append(f"quadrature points raised from {asked} to {points}: with fewer the log likelihood is not settled")
     if abs(change) > MOVES_WITH_POINTS:
         notes.append(f"the log likelihood moves by {change:.2g} under {2 * points} points: do not take it as settled")
     ratio = max(0.0, 2 * (here.log_likelihood - pooled.log_likelihood))

@@ -16,7 +16,8 @@ from scipy import linalg
 from missie_impact.errors import ConvergenceError, SettingsError
 from missie_impact.numerics.binomial import fit_binomial
 from missie_impact.numerics.cells import Floats, Term
-from missie_impact.numerics.frailty import FrailtyData, boundary_p_value, followed_rows
+from missie_impact.numerics.frailty import boundary_p_value
+from missie_impact.numerics.frailty_data import FrailtyData, followed_rows
 
 MOST_EVENTS = 6  # per cluster: 64 subsets, and signs that cancel no more than a few digits
 STARTS = (0.01, 0.1, 0.5, 1.5)
@@ -68,7 +69,7 @@ def fit_gamma_frailty(data: FrailtyData, *, tolerance: float = 1e-7, max_steps: 
 
     Parameters
     ----------
-    data : from `missie_impact.numerics.frailty.frailty_data`; frequency weights must be one on rows with an event
+    data : from `missie_impact.numerics.frailty_data.frailty_data`; frequency weights must be one on rows with an event
 
     Raises
     ------
