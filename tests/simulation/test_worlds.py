@@ -158,8 +158,8 @@ def test_exits_by_hand(world):
     """One pair, written out: active in t..t+2, off in t+3, back in t+4, gone from t+5."""
     from missie_impact.simulation.potential import Trial, Units
 
-    no = np.zeros(1, bool)
-    units = Units(np.zeros(1, int), np.zeros(1, int), np.ones(1), no, np.zeros(1, int), np.array([2100]), ~no, no, no)
+    no, past = np.zeros(1, bool), np.array([15], dtype=np.uint8)
+    units = Units(np.zeros(1, int), np.zeros(1, int), np.ones(1), no, np.zeros(1, int), np.array([2100]), ~no, no, no, past)
     path = [1, 1, 1, 0, 1, 0, 0]
     trial = Trial(2010, units, (), [np.array([[bool(a)], [bool(a)]]) for a in path])
     at, gone = trial.exits(2024)

@@ -5,6 +5,11 @@ import pandas as pd
 import pytest
 
 from missie_impact.simulation import SimulationSettings
+from missie_impact.simulation.markets import load_calendar, load_markets
+from missie_impact.simulation.population import draw_firms
+from missie_impact.simulation.potential import NEVER_LATER, PROTOCOL_YEARS, Sampling, Trials
+from missie_impact.simulation.state import Setting
+from missie_impact.simulation.worlds import run
 from missie_impact.validity.stored import (
     COLUMNS,
     compute_truth,
@@ -64,13 +69,14 @@ def test_a_stopped_run_is_taken_up_again(tmp_path):
     pd.testing.assert_frame_equal(compute_truth(TINY, 2, tmp_path / "b", progress=False), whole)
 
 
-def test_writing_replaces_the_same_settings_only(tmp_path):
+def test_writing_replaces_the_same_settings_and_population_only(tmp_path):
     path = tmp_path / "truth.csv"
     row = dict(zip(COLUMNS, ("a", "rd_att", "risk_difference", "entry", "all", "none", 0.1, 0.01, 5.0), strict=True))
     write_truth(path, pd.DataFrame([row, row | {"settings": "b"}]))
+    write_truth(path, pd.DataFrame([row | {"population": "exit"}]))
     write_truth(path, pd.DataFrame([row | {"value": 0.2}]))
-    stored = pd.read_csv(path).set_index("settings")["value"].to_dict()
-    assert stored == {"a": 0.2, "b": 0.1}
+    stored = pd.read_csv(path).set_index(["settings", "population"])["value"].to_dict()
+    assert stored == {("a", "entry"): 0.2, ("b", "entry"): 0.1, ("a", "exit"): 0.1}
 
 
 def test_settings_without_stored_truth_give_an_empty_table():
@@ -97,3 +103,42 @@ def test_a_world_without_effects_has_its_truth_stored_too():
     key = SimulationSettings(truth="none").truth_key()
     assert truth_of(key, "or_marginal_att", "transition") == pytest.approx(1.0, abs=1e-9)
     assert truth_of(key, "hr_marginal_att", "exit") == pytest.approx(1.0, abs=1e-9)
+
+
+def test_the_third_arm_never_goes_later():
+    """Nobody goes in t..t+3; who would not have gone anyway lives the same life as in the arm without the mission."""
+    settings = dataclasses.replace(TINY, firms=60_000)
+    setting = Setting(settings, load_markets(), load_calendar())
+    trials = Trials(setting, Sampling(realised=False, pair_trials=(1, 0), never_later=True))
+    later = {}
+
+    def look(step):
+        trials.step(step.state, step.intentions, step.year)
+        for trial in trials.running:
+            without, _, never = trial.arms
+            if step.year <= trial.year + PROTOCOL_YEARS:
+                assert (never.last_mission < trial.year).all()
+                later[trial.year] = without.last_mission >= trial.year
+
+    run(setting, draw_firms(settings, np.arange(settings.firms)), before=look, progress=False)
+    assert sum(goes.sum() for goes in later.values()) > 20
+    for trial in trials.done:
+        same = ~later[trial.year]
+        for year in trial.active:
+            np.testing.assert_array_equal(year[0, same], year[NEVER_LATER, same])
+
+
+def test_doses_add_up_to_the_treated():
+    sums = population_sums(dataclasses.replace(TINY, seed=2, firms=60_000), pairs=False)
+    doses = np.sum([values for name, values in sums.items() if name.startswith("transition_dose|")], axis=0)
+    np.testing.assert_allclose(doses, sums["transition|all"])
+    with_later, never = sums["transition|all"], sums["transition_no_later_mission|all"]
+    assert never[3] == with_later[3] and never[2] != with_later[2]  # the treated world is the same, the other is not
+
+
+def test_populations_of_firms_alone(tmp_path):
+    names = ["transition_no_later_mission", "transition_dose"]
+    some = compute_truth(TINY, 2, tmp_path, only=names, progress=False)
+    whole = compute_truth(TINY, 2, tmp_path, progress=False)
+    expected = whole[whole["population"].isin(names)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(some, expected)

@@ -3,7 +3,8 @@
 A trial starts from the state at the end of t-1. In arm 1 the unit takes part in year t, in arm 0 it does not; other
 missions, later missions and all trade then follow in each arm from the arm's own history.
 
-- Firm trials: firms incidental at t-1 without a mission in t-3..t-1; the treatment is going on any mission in t.
+- Firm trials: firms incidental at t-1 without a mission in t-3..t-1; the treatment is going on any mission in t. On
+  request a third arm goes on none in t..t+3, the untreated world of the per-protocol effect.
 - Pair trials: firm x host pairs without a mission of the firm to the host in t-3..t-1; the treatment is going to the
   host in t; the firm's missions to other hosts in t stay as drawn.
 """
@@ -11,7 +12,7 @@ missions, later missions and all trade then follow in each arm from the arm's ow
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ from .state import Intentions, Setting, State, YearRecord, advance, intend
 from .trade import NEVER, YEARS_ACTIVE
 
 FIRM_YEARS = 4  # outcome years t+1..t+4 of becoming structural
+PROTOCOL_YEARS = 3  # years t+1..t+3 without a mission in the third arm
+TREATED, NEVER_LATER = 1, 2  # numbers of arms; 0 has no mission in t
 EXIT_YEARS = 5  # follow-up years t+1..t+5 of leaving a market
 POTENTIAL_COLUMNS = ("firm", "market", "year", "outcome", "y0", "y1")
 ENTRY_YEARS = 2  # outcome years t+1..t+2 of entering one
@@ -40,6 +43,7 @@ class Sampling:
         ``min(1, factor x participation probability)``, and its weight makes up for that
     firm_factor, pair_factor : that factor for firms and for pairs
     firm_trials, pair_trials : first and last trial year
+    never_later : give firm trials a third arm
     """
 
     realised: bool = True
@@ -47,6 +51,7 @@ class Sampling:
     pair_factor: float = 2.0
     firm_trials: tuple[int, int] = (2008, 2020)
     pair_trials: tuple[int, int] = (2008, 2022)
+    never_later: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +88,15 @@ class Units:
 
 @dataclass(slots=True)
 class Trial:
-    """Two arms and what happened in them.
+    """Two arms, or three, and what happened in them.
 
     Attributes
     ----------
     year, units : trial year and its units
-    arms : states of arm 0 and arm 1; emptied when the trial is over
-    active, affiliate : by year from t on, (2, units): trade (of the firm anywhere in firm trials), affiliate
+    arms : states of the arms; emptied when the trial is over
+    active, affiliate : by year from t on, (arms, units): trade (of the firm anywhere in firm trials), affiliate
     exports : the same of the pair's exports, EUR; 0 in firm trials
-    attended : the mission took place in arm 1
+    missions : missions in t that took place in arm 1 (pairs: to the host)
     """
 
     year: int
@@ -100,7 +105,12 @@ class Trial:
     active: list[Bools] = field(default_factory=list)
     affiliate: list[Bools] = field(default_factory=list)
     exports: list[Floats] = field(default_factory=list)
-    attended: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))
+    missions: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    @property
+    def attended(self) -> Bools:
+        """Whether the mission took place in arm 1."""
+        return self.missions > 0
 
     @property
     def of_firms(self) -> bool:
@@ -112,7 +122,7 @@ class Trial:
         return not self.of_firms and year <= self.year + ENTRY_YEARS
 
     def structural(self) -> Bools:
-        """Firm active in at least three of t+1..t+4 and not dead by t+4, by arm, shape (2, units)."""
+        """Firm active in at least three of t+1..t+4 and not dead by t+4, by arm, shape (arms, units)."""
         often = np.stack(self.active[1 : FIRM_YEARS + 1]).sum(0) >= 3
         return np.asarray(often & (self.units.dead > self.year + FIRM_YEARS))
 
@@ -156,8 +166,10 @@ class Trials:
         s = self.sampling
         intercepts = None if intentions is None else intentions.plan.intercepts
         for trial in self.running:
-            for arm in trial.arms:
+            for number, arm in enumerate(trial.arms):
                 own = None if intercepts is None else intend(self.setting, arm, year, intercepts)
+                if own is not None and number == NEVER_LATER and year <= trial.year + PROTOCOL_YEARS:
+                    own = replace(own, goes=np.zeros_like(own.goes))
                 record = advance(self.setting, arm, year, own, affiliates=trial.invests(year))
                 _observe(trial, arm, record)
             _pair_up(trial)
@@ -171,7 +183,8 @@ class Trials:
         if not len(units):
             return
         arm_0 = state.take(units.firm)
-        trial = Trial(year, units, (arm_0, arm_0.take(np.arange(len(units)))))
+        further = 1 + (self.sampling.never_later and bool((units.market < 0).all()))
+        trial = Trial(year, units, (arm_0, *(arm_0.take(np.arange(len(units))) for _ in range(further))))
         for number, arm in enumerate(trial.arms):
             own = intend(self.setting, arm, year, world.plan.intercepts)
             if own is None:
@@ -179,8 +192,8 @@ class Trials:
             going = _toggle(self.setting, trial, arm, own, number, self.sampling.realised)
             record = advance(self.setting, arm, year, going, affiliates=trial.invests(year))
             _observe(trial, arm, record)
-            if number == 1:
-                trial.attended = _attended(self.setting, units, record)
+            if number == TREATED:
+                trial.missions = _missions(self.setting, units, record)
         _pair_up(trial)
         self.running.append(trial)
 
@@ -213,23 +226,24 @@ def _observe(trial: Trial, arm: State, record: YearRecord) -> None:
 
 
 def _pair_up(trial: Trial) -> None:
-    """Join the two arms' observations of a year."""
+    """Join the arms' observations of a year."""
+    n = len(trial.arms)
     both: tuple[list[Any], ...] = (trial.active, trial.affiliate, trial.exports)
     for series in both:
-        series[-2:] = [np.stack(series[-2:])]
+        series[-n:] = [np.stack(series[-n:])]
 
 
-def _attended(setting: Setting, units: Units, record: YearRecord) -> Bools:
+def _missions(setting: Setting, units: Units, record: YearRecord) -> Ints:
     host = setting.calendar.market[record.goes_mission]
     own = (units.market[record.goes_firm] < 0) | (host == units.market[record.goes_firm])
-    return np.bincount(record.goes_firm[own], minlength=len(units)) > 0
+    return np.bincount(record.goes_firm[own], minlength=len(units)).astype(np.int64)
 
 
 def _toggle(setting: Setting, trial: Trial, arm: State, own: Intentions, number: int, realised: bool) -> Intentions:
     """Let the units go, or not, in the trial year."""
     goes, hosts, units = own.goes.copy(), setting.calendar.market[own.plan.missions], trial.units
     mine = (units.market[own.history.firm] < 0) | (hosts[:, None] == units.market[own.history.firm])
-    if number == 0:
+    if number != TREATED:
         goes &= ~mine
     elif not realised:
         goes = np.where(mine, _conditional_draw(setting, arm, own, mine), goes)

@@ -60,11 +60,19 @@ SCALES = {
     "hr_marginal_att": "hazard_ratio",
 }
 EVERY_YEAR = "exit"  # trials 2008-2022, rows as far as the register decides them
+NO_LATER = "transition_no_later_mission"  # a mission in t against none in t..t+3
+DOSE = "transition_dose"  # a group per number of missions in t
+MOST_MISSIONS = 3  # "3+"
+OF_FIRMS = ("transition", NO_LATER, DOSE)
 FULL = "exit_full_follow_up"  # trials whose five years all lie in the register
 
 
-def population_sums(settings: SimulationSettings) -> Sums:
+def population_sums(settings: SimulationSettings, *, pairs: bool = True) -> Sums:
     """Run one world and sum weights and outcomes of its trials; the parts a truth is made of.
+
+    Parameters
+    ----------
+    pairs : run the trials of pairs too, which take most of the time
 
     Returns
     -------
@@ -73,7 +81,8 @@ def population_sums(settings: SimulationSettings) -> Sums:
         (weight, weight squared, then at risk and gone, each arm x year).
     """
     setting = Setting(settings, load_markets(), load_calendar())
-    trials = Trials(setting, Sampling(realised=False))
+    sampling = Sampling(realised=False, never_later=True)
+    trials = Trials(setting, sampling if pairs else dataclasses.replace(sampling, pair_trials=(1, 0)))
 
     def look(step: Step) -> None:
         trials.step(step.state, step.intentions, step.year)
@@ -89,7 +98,13 @@ def population_sums(settings: SimulationSettings) -> Sums:
 def _trial_sums(trial: Trial, last_year: int) -> Iterator[tuple[str, Floats]]:
     weight = trial.units.weight * trial.attended
     if trial.of_firms:
-        yield from _risk_sums("transition", trial, weight, trial.structural())
+        without, with_, never_later = trial.structural()
+        yield from _risk_sums("transition", trial, weight, np.stack([without, with_]))
+        yield from _risk_sums(NO_LATER, trial, weight, np.stack([never_later, with_]))
+        for dose in range(1, MOST_MISSIONS + 1):
+            went = trial.missions >= dose if dose == MOST_MISSIONS else trial.missions == dose
+            name = f"{DOSE}|dose={dose}{'+' if dose == MOST_MISSIONS else ''}"
+            yield name, _summed(weight * went, np.stack([without, with_]))
         return
     if trial.year + 2 <= last_year:
         yield from _risk_sums("entry", trial, weight * trial.units.outside, trial.entered())
@@ -106,9 +121,12 @@ def _trial_sums(trial: Trial, last_year: int) -> Iterator[tuple[str, Floats]]:
 
 
 def _risk_sums(population: str, trial: Trial, weight: Floats, y: NDArray[np.bool_]) -> Iterator[tuple[str, Floats]]:
-    for group, rows in _groups(trial, with_hosts=population != "transition"):
-        w = weight * rows
-        yield f"{population}|{group}", np.array([w.sum(), (w**2).sum(), w @ y[0], w @ y[1]])
+    for group, rows in _groups(trial, with_hosts=population not in OF_FIRMS):
+        yield f"{population}|{group}", _summed(weight * rows, y)
+
+
+def _summed(weight: Floats, y: NDArray[np.bool_]) -> Floats:
+    return np.array([weight.sum(), (weight**2).sum(), weight @ y[0], weight @ y[1]])
 
 
 def _groups(trial: Trial, with_hosts: bool) -> Iterator[tuple[str, NDArray[np.bool_]]]:
@@ -207,9 +225,11 @@ def stored_truth(settings_key: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame : settings, estimand, scale, population, group, model, value, mc_error, n_effective. Populations:
-        ``transition`` (firms, trials 2008-2020), ``exit`` (structural pairs, trials 2008-2022, years as far as the
-        register decides them), ``exit_full_follow_up`` (trials 2008-2018), ``entry``, ``fdi`` (pairs, 2008-2022).
-        Groups: all, sme, not_sme; for entry and fdi also country groups, and size:country group.
+        ``transition`` (firms, trials 2008-2020), ``transition_no_later_mission`` (the same against none in t..t+3),
+        ``transition_dose`` (by missions in t, groups dose=1, dose=2, dose=3+), ``exit`` (structural pairs, trials
+        2008-2022, years as far as the register decides them), ``exit_full_follow_up`` (trials 2008-2018), ``entry``,
+        ``fdi`` (pairs, 2008-2022). Groups: all, sme, not_sme; for entry and fdi also country groups, and size:country
+        group.
     """
     table = _stored()
     return table[table["settings"] == settings_key].reset_index(drop=True)
@@ -223,21 +243,32 @@ def truth_of(settings_key: str, estimand: str, population: str, group: str = "al
 
 
 def compute_truth(
-    settings: SimulationSettings, worlds: int, work: Path, *, progress: bool | None = None
+    settings: SimulationSettings,
+    worlds: int,
+    work: Path,
+    *,
+    only: Sequence[str] | None = None,
+    progress: bool | None = None,
 ) -> pd.DataFrame:
-    """Run the worlds that are still missing in ``work`` and return the truths; one line of sums per world is kept."""
-    key = settings.truth_key()
+    """Run the worlds that are still missing in ``work`` and return the truths; one line of sums per world is kept.
+
+    Parameters
+    ----------
+    only : populations wanted; None for all. Those of firms are far quicker than those of pairs
+    """
+    key, pairs = settings.truth_key(), only is None or not set(only) <= set(OF_FIRMS)
     work.mkdir(parents=True, exist_ok=True)
-    journal = work / f"{key}-{settings.firms}.jsonl"
+    journal = work / f"{key}-{settings.firms}{'' if pairs else '-firms'}.jsonl"
     done = _read_journal(journal)
     todo = [b for b in range(worlds) if b not in done]
     hide = None if progress is None else not progress
     bar = tqdm(todo, desc=f"truth {key}", unit="world", initial=worlds - len(todo), total=worlds, disable=hide)
     for b in bar:
-        done[b] = population_sums(dataclasses.replace(settings, seed=FIRST_SEED + b))
+        done[b] = population_sums(dataclasses.replace(settings, seed=FIRST_SEED + b), pairs=pairs)
         with journal.open("a", encoding="utf-8") as handle:
             handle.write(json.dumps({"world": b, "sums": {k: v.tolist() for k, v in done[b].items()}}) + "\n")
-    return truth_table(key, [done[b] for b in range(worlds)])
+    table = truth_table(key, [done[b] for b in range(worlds)])
+    return table if only is None else table[table["population"].isin(only)].reset_index(drop=True)
 
 
 def _read_journal(path: Path) -> dict[int, Sums]:
@@ -254,9 +285,10 @@ def _read_journal(path: Path) -> dict[int, Sums]:
 
 
 def write_truth(path: Path, table: pd.DataFrame) -> None:
-    """Put truths in the file of stored ones, in place of older ones of the same settings."""
+    """Put truths in the file of stored ones, in place of older ones of the same settings and population."""
     old = pd.read_csv(path, dtype={"settings": str}) if path.exists() else pd.DataFrame(columns=list(COLUMNS))
-    kept = old[~old["settings"].isin(table["settings"].unique())]
+    key = ["settings", "population"]
+    kept = old[~pd.MultiIndex.from_frame(old[key]).isin(pd.MultiIndex.from_frame(table[key]))]
     both = table if kept.empty else pd.concat([kept, table], ignore_index=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     both.to_csv(path, index=False, float_format="%.8g", lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
@@ -271,6 +303,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--spillover", type=float, default=0.0)
     parser.add_argument("--worlds", type=int, default=150, help="national worlds, some 10 seconds each")
     parser.add_argument("--firms", type=int, default=FIRMS_NATIONAL, help="firms per world")
+    parser.add_argument("--only", nargs="+", metavar="POPULATION", help=f"{', '.join(OF_FIRMS)} are quick on their own")
     parser.add_argument("--work", type=Path, default=Path("truth-work"), help="folder of the unfinished run")
     parser.add_argument("--out", type=Path, default=Path(str(files("missie_impact.validity") / "data" / "truth.csv")))
     asked = parser.parse_args(arguments)
@@ -281,7 +314,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         attendance=asked.attendance,
         spillover=asked.spillover,
     )
-    table = compute_truth(settings, asked.worlds, asked.work)
+    table = compute_truth(settings, asked.worlds, asked.work, only=asked.only)
     write_truth(asked.out, table)
     shown = table[table["group"] == "all"].drop(columns=["settings", "scale"])
     sys.stdout.write(shown.to_string(index=False) + "\n")
