@@ -6,7 +6,15 @@ import pandas as pd
 import pytest
 from scipy.stats import binom
 
-from missie_impact.validity.coverage import ESTIMATORS, REGIMES, coverage_table, exact_interval, run
+from missie_impact.validity.coverage import (
+    ESTIMATORS,
+    FIRST_SEED,
+    REGIMES,
+    coverage_table,
+    exact_interval,
+    read_journal,
+    run,
+)
 
 
 def truths(value):
@@ -63,10 +71,17 @@ def test_exact_interval():
 
 def test_a_run_goes_on_where_it_stopped(tmp_path):
     regime = REGIMES[0]
-    first = run(tmp_path, regime, 1, 4_000, progress=False)
+    first = run(tmp_path, regime, [FIRST_SEED], 4_000, ["transition"], progress=False)
     journal = next(tmp_path.glob("*.jsonl"))
     before = journal.read_text()
-    second = run(tmp_path, regime, 1, 4_000, progress=False)
+    again = run(tmp_path, regime, [FIRST_SEED], 4_000, ["transition"], progress=False)
     assert journal.read_text() == before
-    pd.testing.assert_frame_equal(first, second)
+    pd.testing.assert_frame_equal(first, again)
     assert first["truth"].notna().all()
+    # another question is asked of the same register, and the answers stand together
+    both = run(tmp_path, regime, [FIRST_SEED], 4_000, ["transition", "exit"], progress=False)
+    assert journal.read_text().startswith(before) and len(read_journal(journal)) == 1
+    asked = (both["draws"] + both["failed"]).groupby(both["estimator"]).max()
+    assert asked["exit, cloglog"] == asked["transition, naive"] == 1 and asked["entry, regression"] == 0
+    same = both["estimator"].str.startswith("transition")
+    pd.testing.assert_frame_equal(both[same], first[first["estimator"].str.startswith("transition")])

@@ -1,7 +1,7 @@
 """Do the intervals hold the truth? Bias and coverage over many simulated registers, one line per estimator and regime.
 
 Run as ``python -m missie_impact.validity.coverage --out DIR``. Each register is a line in a journal in DIR, so that a
-run that was interrupted goes on where it stopped.
+run that was interrupted goes on where it stopped, and a question can be asked later of registers drawn before.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Estimator:
 
 QUESTIONS: dict[str, Callable[[Panel], RiskSet]] = {
     "transition": transition_risk_set,
-    "exit": exit_risk_set,
+    "exit": partial(exit_risk_set, controls_per_treated=40),  # as the study
     "entry": entry_risk_set,
     "fdi": lambda panel: entry_risk_set(panel, outcome="fdi"),
 }
@@ -124,7 +124,9 @@ ESTIMATORS = (
 )  # fmt: skip
 
 
-def estimate_once(regime: Regime, seed: int, firms: int) -> dict[str, list[float]]:
+def estimate_once(
+    regime: Regime, seed: int, firms: int, questions: Sequence[str] = tuple(QUESTIONS)
+) -> dict[str, list[float]]:
     """Draw registers once and estimate: "estimator; scale" -> estimate, conf_low, conf_high (NaN where it fails)."""
     found: dict[str, list[float]] = {}
     with simulate_registers(
@@ -136,15 +138,19 @@ def estimate_once(regime: Regime, seed: int, firms: int) -> dict[str, list[float
         progress=False,
     ) as registers:
         panel = build_panel(registers)
-        for question, made in QUESTIONS.items():
-            found |= _answers(question, partial(made, panel))
+        for question in questions:
+            found |= _answers(question, partial(QUESTIONS[question], panel))
     return found
+
+
+def _keys(question: str) -> list[str]:
+    return [f"{e.name}; {scale}" for e in ESTIMATORS if e.question == question for scale in e.scales]
 
 
 def _answers(question: str, made: Callable[[], RiskSet]) -> dict[str, list[float]]:
     """Estimates of all estimators of one question."""
     asked = [estimator for estimator in ESTIMATORS if estimator.question == question]
-    found = {f"{e.name}; {scale}": [math.nan] * 3 for e in asked for scale in e.scales}
+    found = {key: [math.nan] * 3 for key in _keys(question)}
     try:
         risk = made()
     except MissieError:
@@ -172,17 +178,18 @@ def coverage_table(regime: str, truth: pd.DataFrame, draws: Iterable[Mapping[str
     Returns
     -------
     DataFrame
-        regime, estimator, estimand, truth, draws (with an estimate), failed, mean (ratios: of logs), bias (ratios: of
-        the log), bias_error (Monte Carlo), coverage, coverage_low, coverage_high (exact binomial, 99.9%), unbiased,
-        covers. ``unbiased``: the bias is below 3 per cent of the effect plus two Monte-Carlo errors. ``covers``: 0.95
-        lies in the binomial interval, or the coverage in 93.5 to 96.5 per cent.
+        regime, estimator, estimand, truth, draws (with an estimate), failed (asked, without one), mean (ratios: of
+        logs), bias (ratios: of the log), bias_error (Monte Carlo), coverage, coverage_low, coverage_high (exact
+        binomial, 99.9%), unbiased, covers. ``unbiased``: the bias is below 3 per cent of the effect plus two
+        Monte-Carlo errors. ``covers``: 0.95 lies in the binomial interval, or the coverage in 93.5 to 96.5 per cent.
     """
     listed = list(draws)
     rows = []
     known = truth[truth["group"] == "all"].set_index(["estimand", "population"])["value"].to_dict()
     for estimator in ESTIMATORS:
         for scale, estimand in estimator.scales.items():
-            values = np.array([draw[f"{estimator.name}; {scale}"] for draw in listed], dtype=np.float64).reshape(-1, 3)
+            key = f"{estimator.name}; {scale}"
+            values = np.array([draw[key] for draw in listed if key in draw], dtype=np.float64).reshape(-1, 3)
             name = {"regime": regime, "estimator": estimator.name, "estimand": estimand}
             target = float(known.get((estimand, estimator.question), math.nan))
             rows.append(name | judged(values, target, ratio=scale.endswith("ratio")))
@@ -225,29 +232,38 @@ def exact_interval(hits: int, n: int, level: float = 0.999) -> tuple[float, floa
     return low, high
 
 
-def run(out: Path, regime: Regime, draws: int, firms: int, *, progress: bool | None = None) -> pd.DataFrame:
-    """Draw, or read from the journal, as many registers as asked for, and sum them up."""
+def run(
+    out: Path,
+    regime: Regime,
+    seeds: Sequence[int],
+    firms: int,
+    questions: Sequence[str] = tuple(QUESTIONS),
+    *,
+    progress: bool | None = None,
+) -> pd.DataFrame:
+    """Draw registers, or read from the journal what was found on them before, and sum up all that the journal holds."""
     from tqdm import tqdm
 
     out.mkdir(parents=True, exist_ok=True)
     journal = out / f"{regime.truth_key()}-{firms}.jsonl"
     done = read_journal(journal)
-    todo = [seed for seed in range(FIRST_SEED, FIRST_SEED + draws) if seed not in done]
+    todo = {seed: [q for q in questions if not done.get(seed, {}).keys() >= set(_keys(q))] for seed in seeds}
     hide = None if progress is None else not progress
-    for seed in tqdm(todo, desc=regime.name, unit="register", disable=hide, file=sys.stderr):
-        done[seed] = estimate_once(regime, seed, firms)
+    for seed in tqdm([s for s in seeds if todo[s]], desc=regime.name, unit="register", disable=hide, file=sys.stderr):
+        found = estimate_once(regime, seed, firms, todo[seed])
         with journal.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps({"seed": seed, "found": done[seed]}) + "\n")
-    wanted = [done[seed] for seed in range(FIRST_SEED, FIRST_SEED + draws)]
-    return coverage_table(regime.name, stored_truth(regime.truth_key()), wanted)
+            lines.write(json.dumps({"seed": seed, "found": found}) + "\n")
+    return coverage_table(regime.name, stored_truth(regime.truth_key()), read_journal(journal).values())
 
 
 def read_journal(journal: Path) -> dict[int, dict[str, list[float]]]:
-    """Return what was found by seed; a line that was cut off is not there."""
-    if not journal.exists():
-        return {}
-    lines = [line for line in journal.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-    return {record["seed"]: record["found"] for record in map(json.loads, lines)}
+    """Return what was found by seed, later lines added to earlier ones; a line that was cut off is not there."""
+    found: dict[int, dict[str, list[float]]] = {}
+    if journal.exists():
+        lines = [line for line in journal.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+        for record in map(json.loads, lines):
+            found[record["seed"]] = found.get(record["seed"], {}) | record["found"]
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -255,11 +271,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m missie_impact.validity.coverage", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for the journals and coverage.csv")
     parser.add_argument("--draws", type=int, default=1000, help="registers per regime")
+    parser.add_argument("--skip", type=int, default=0, help="registers left to another process that shares the folder")
     parser.add_argument("--firms", type=int, default=40_000, help="firms per register")
     parser.add_argument("--regime", choices=[regime.name for regime in REGIMES], help="one regime only")
+    parser.add_argument("--question", choices=list(QUESTIONS), action="append", help="these questions only")
     asked = parser.parse_args(arguments)
     chosen = [regime for regime in REGIMES if asked.regime in (None, regime.name)]
-    table = pd.concat([run(asked.out, regime, asked.draws, asked.firms) for regime in chosen], ignore_index=True)
+    seeds = range(FIRST_SEED + asked.skip, FIRST_SEED + asked.draws)
+    questions = asked.question or list(QUESTIONS)
+    table = pd.concat([run(asked.out, regime, seeds, asked.firms, questions) for regime in chosen], ignore_index=True)
     table.to_csv(asked.out / "coverage.csv", index=False)
     sys.stdout.write("Simulated registers.\n" + table.to_string(index=False) + "\n")
     return 0
