@@ -7,7 +7,7 @@ data from 2008 on, and missions are listed up to 2016, so p runs over 2008-2011.
 import pytest
 
 from missie_impact.errors import NoParticipantError, SettingsError
-from missie_impact.risksets.placebo import placebo_risk_set
+from missie_impact.risksets.placebo import placebo_market_risk_set, placebo_risk_set
 from missie_impact.validity.placebo import placebo
 
 HISTORY = """
@@ -48,3 +48,34 @@ def test_outcomes_may_not_reach_the_mission(panel_of):
         placebo_risk_set(panel, lag=9)
     with pytest.raises(SettingsError, match="expected one of"):
         placebo(panel, "increase", cluster="firm")
+
+
+def test_placebo_markets_are_hosts_the_firm_does_not_visit(panel_of):
+    """ann goes to FR in 2010, when DE hosts a mission of others; dan goes to both, ben to none, cas to DE in 2008."""
+    history = """
+    ann DE 2009: x . x x x .
+    ann FR 2009: x
+    ben DE 2009: x
+    ben FR 2009: x . x . .
+    cas DE 2009: x . . x
+    cas FR 2009: x
+    dan DE 2009: x
+    dan FR 2009: x
+    """
+    missions = "ann FR 2010-05-01\ndan FR 2010-05-01\ndan DE 2010-06-01\ncas DE 2008-04-01"
+    table = placebo_market_risk_set(panel_of(history, missions=missions)).collect()
+    rows = sorted(table[["firm", "market", "year", "treated", "outcome"]].itertuples(index=False, name=None))
+    # ann in DE is treated, ann in FR is the mission itself; both of dan's markets were visited; cas was in DE in 2008
+    assert rows == [
+        ("ann", "DE", 2010, 1, 1),
+        ("ben", "DE", 2010, 0, 0),
+        ("ben", "FR", 2010, 0, 0),
+        ("cas", "FR", 2010, 0, 0),
+    ]
+
+
+def test_placebo_markets_need_a_second_host(panel_of):
+    with pytest.raises(NoParticipantError, match="second host"):
+        placebo_market_risk_set(panel_of("ann FR 2009: x\nben FR 2009: x", missions="ann FR 2010-05-01"))
+    with pytest.raises(SettingsError, match="expected one of"):
+        placebo_market_risk_set(panel_of("ann FR 2009: x", missions="ann FR 2010-05-01"), "increase")

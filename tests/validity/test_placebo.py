@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from missie_impact import RiskSet, structural_transition
+from missie_impact import RiskSet, build_panel, market_entry, simulate_registers, structural_transition
 from missie_impact.errors import SettingsError
-from missie_impact.validity.placebo import FAILURE, PASSES, UNDECIDED, judge, placebo
+from missie_impact.risksets.placebo import placebo_market_risk_set
+from missie_impact.validity.placebo import FAILURE, PASSES, UNDECIDED, judge, placebo, placebo_markets
 
 
 def effect(treated_yes, treated_no, control_yes, control_no):
@@ -44,3 +45,19 @@ def test_a_placebo_on_a_simulated_register(panel):
     assert found.verdict in (PASSES, UNDECIDED, FAILURE)
     later = placebo(panel, "entry", cluster="firm", controls=["log_workers", "log_exports"], lag=4)
     assert later.lag == 4
+
+
+def test_placebo_markets_on_a_simulated_register(panel):
+    found = placebo_markets(panel, "entry", cluster="firm", controls=["log_workers", "log_exports"])
+    assert (found.kind, found.lag) == ("market", 0) and "markets not visited" in repr(found)
+    whole = market_entry(
+        placebo_market_risk_set(panel, "entry"), cluster="firm", controls=["log_workers", "log_exports"]
+    )
+    assert found.estimate == whole.effect("risk_difference").estimate
+
+
+def test_effects_that_spill_over_show_in_placebo_markets():
+    """Registers where a mission changes a firm's other markets as much as its own: fewer of these are left."""
+    with simulate_registers(4, firms=14_000, spillover=1.0, progress=False) as registers:
+        found = placebo_markets(build_panel(registers), "exit", cluster="firm")
+    assert found.estimate < 0.8 and found.failed

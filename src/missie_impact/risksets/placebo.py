@@ -1,4 +1,7 @@
-"""Trials at a placebo date: missions moved to some years before they took place, when they could do nothing yet."""
+"""Placebo trials: missions some years before they took place, or in markets they did not visit.
+
+At the placebo date a mission could do nothing yet; in another market it could do something only by spilling over.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,10 @@ from typing import Literal, get_args
 import narwhals as nw
 
 from missie_impact.errors import NoParticipantError, SettingsError
-from missie_impact.flow import FlowStep
+from missie_impact.flow import Flow, FlowStep
 from missie_impact.panel import Panel
 from missie_impact.registers.engine import Lazy
+from missie_impact.risksets import trials
 from missie_impact.risksets.entry import entry_risk_set
 from missie_impact.risksets.exit import exit_risk_set
 from missie_impact.risksets.riskset import RiskSet
@@ -59,6 +63,55 @@ def placebo_risk_set(panel: Panel, question: PlaceboQuestion = "transition", *, 
         raise NoParticipantError(f"no mission leaves a placebo date {lag} years before it in the data.")
     step = FlowStep(f"placebo {lag} years before t; firm in the register at t-1", n_rows)
     return replace(made, rows=stored, n_rows=n_rows, flow=made.flow.then(step))
+
+
+def placebo_market_risk_set(
+    panel: Panel, question: PlaceboQuestion = "transition", *, controls_per_treated: int = 10
+) -> RiskSet:
+    """Make the trials of pairs whose firm goes on a mission in t, but to another market.
+
+    The rows are those of the question at the level of the pair, in markets that host some mission in t. Treated: the
+    firm goes on a listed mission in t and not to this market. Pairs of the mission itself are left out. In both arms
+    the firm had no listed mission to this market in t-3..t-1, nor to another in a year in which this one was a host.
+
+    Parameters
+    ----------
+    question : "transition" (firm x market), "exit" or "entry"
+    controls_per_treated : of entry, as in `entry_risk_set`
+
+    Raises
+    ------
+    NoParticipantError
+        If in no mission year there is a host that the participants do not visit.
+    """
+    if question not in get_args(PlaceboQuestion):
+        raise SettingsError(f"question: expected one of {list(get_args(PlaceboQuestion))}, found {question!r}.")
+    listed = panel.supports.filter(nw.col("listed"))
+    shifted = replace(panel, linkage=replace(panel.linkage, supports=_everywhere(panel, listed)))
+    if question == "transition":
+        made = transition_risk_set(shifted, level="market")
+    elif question == "exit":
+        made = exit_risk_set(shifted)
+    else:
+        made = entry_risk_set(shifted, controls_per_treated=controls_per_treated)
+    visited = listed.select(*trials.PAIR, nw.col("year").cast(nw.Int64)).unique()
+    rest = made.rows.join(visited, on=[*trials.PAIR, "year"], how="anti")
+    stored = panel.engine.store(rest, f"placebo_markets_{question}")
+    n_rows = panel.engine.count(stored)
+    n_treated = panel.engine.count(stored.filter(nw.col("treated") == 1))
+    if n_treated == 0:
+        raise NoParticipantError("expected mission years with a second host, found none whose pairs are in a trial.")
+    step = FlowStep("markets that the firm's missions of t do not visit", n_rows, None, n_treated, "pair of a mission")
+    before = Flow(tuple(s for s in made.flow.steps if s.table != "listed missions"))  # they count hosts, not missions
+    return replace(made, rows=stored, n_rows=n_rows, flow=before.then(step))
+
+
+def _everywhere(panel: Panel, listed: Lazy) -> Lazy:
+    """Return the supports, and every listed one again for each other host of its year."""
+    elsewhere = listed.drop("market").join(panel.linkage.hosts, on="year", how="inner")
+    names = panel.supports.collect_schema().names()
+    both = nw.concat([panel.supports, elsewhere.select(*names)])
+    return panel.engine.store(both, "placebo_supports")
 
 
 def _fewest(panel: Panel, question: str) -> int:

@@ -4,7 +4,7 @@ from missie_impact.validity.honest import HonestBounds, honest_bounds
 from missie_impact.validity.multiplicity import adjust_p_values
 from missie_impact.validity.multiverse import Multiverse, RunOptions, multiverse
 from missie_impact.validity.of_registers import truth
-from missie_impact.validity.placebo import Placebo, placebo
+from missie_impact.validity.placebo import Placebo, placebo, placebo_markets
 from missie_impact.validity.rosenbaum import (
     rosenbaum_binary,
     rosenbaum_bounds,
@@ -39,6 +39,7 @@ __all__ = [
     "honest_bounds",
     "multiverse",
     "placebo",
+    "placebo_markets",
     "rosenbaum_binary",
     "rosenbaum_bounds",
     "rosenbaum_effect",

@@ -1,10 +1,11 @@
-"""An effect before the mission? The design is put to outcomes that the mission could not have changed."""
+"""An effect before the mission, or in markets it did not visit? The design is put to outcomes it could not change."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import pandas as pd
 
@@ -16,12 +17,13 @@ from missie_impact.effects.rows import ClusterChoice
 from missie_impact.errors import SettingsError
 from missie_impact.numerics.covariance import interval
 from missie_impact.panel import Panel
-from missie_impact.risksets.placebo import PlaceboQuestion, placebo_risk_set
+from missie_impact.risksets.placebo import PlaceboQuestion, placebo_market_risk_set, placebo_risk_set
+from missie_impact.risksets.riskset import RiskSet
 
 SCALES = {"transition": "odds_ratio", "exit": "hazard_ratio", "entry": "risk_difference"}
 RATIO_MARGIN, DIFFERENCE_MARGIN = 1.10, 0.01
 FAILURE = "a failure of the design"
-PASSES = "no effect before the mission within the margin"
+PASSES = "no effect within the margin where there can be none"
 UNDECIDED = "undecided: too few rows to tell"
 
 
@@ -29,17 +31,18 @@ UNDECIDED = "undecided: too few rows to tell"
 class Placebo:
     """A placebo effect and what it says of the design.
 
-    Made by :func:`placebo`.
+    Made by :func:`placebo` and :func:`placebo_markets`.
 
     Attributes
     ----------
     question : "transition", "exit" or "entry"
-    lag : years from the placebo date to the mission
+    lag : years from the placebo date to the mission; 0 for placebo markets
     effect : the placebo effect on all scales
     scale, margin : on which scale and within what it counts as none; a ratio m means from 1/m to m
     estimate, conf_low, conf_high : on that scale
     equivalence_low, equivalence_high : the interval at twice the error (90% for 95%), which is to lie in the margin
     verdict : passes, undecided, or a failure of the design
+    kind : "date" or "market"
     """
 
     question: str
@@ -53,6 +56,7 @@ class Placebo:
     equivalence_low: float
     equivalence_high: float
     verdict: str
+    kind: Literal["date", "market"] = "date"
 
     @property
     def failed(self) -> bool:
@@ -63,11 +67,16 @@ class Placebo:
         """Return one row: everything but the effect."""
         return pd.DataFrame([{name: getattr(self, name) for name in self.__slots__ if name != "effect"}])
 
+    @property
+    def where(self) -> str:
+        """When, or where, the placebo takes place, in words."""
+        return f"{self.lag} years before the mission" if self.kind == "date" else "markets not visited"
+
     def __repr__(self) -> str:
-        return f"Placebo({self.question}, {self.lag} years before: {self.verdict})"
+        return f"Placebo({self.question}, {self.where}: {self.verdict})"
 
     def _repr_html_(self) -> str:
-        title = f"Placebo, {self.lag} years before the mission: {self.verdict}"
+        title = f"Placebo, {self.where}: {self.verdict}"
         return html_table(self.frame(), title=title, notes=self.effect.notes, simulated=self.effect.simulated)
 
 
@@ -121,13 +130,66 @@ def placebo(
     ('risk_difference', 3)
     """
     risk = placebo_risk_set(panel, question, lag=lag)
-    if question == "exit":
-        effect = market_exit(risk, cluster=cluster, controls=controls)
-    else:
-        estimator = structural_transition if question == "transition" else market_entry
-        effect = estimator(risk, cluster=cluster, controls=controls)
+    effect = _estimate(risk, question, cluster, controls)
     widened = risk.definitions.washout if risk.definitions is not None else 0
     return judge(effect, question, widened - panel.definitions.washout, margin)
+
+
+def placebo_markets(
+    panel: Panel,
+    question: PlaceboQuestion = "transition",
+    *,
+    cluster: ClusterChoice,
+    controls: Sequence[str] | None = DEFAULT_CONTROLS,
+    margin: float | None = None,
+) -> Placebo:
+    """Estimate the effect of missions in t on host markets of t that they did not visit.
+
+    Who goes differs from others in ways that also matter elsewhere; where controls hold these, nothing is left in
+    markets without a visit. An effect there is a failure of the design, or a mission that spills over to other markets:
+    the two cannot be told apart.
+
+    Parameters
+    ----------
+    panel : as made by :func:`build_panel`
+    question : "transition" (firm x market), "exit" or "entry"
+    margin : of no effect, as in :func:`placebo`
+    cluster, controls : as in the estimators
+
+    Returns
+    -------
+    Placebo
+        With ``kind`` "market".
+
+    Raises
+    ------
+    SettingsError
+        If question or margin make no placebo.
+    NoParticipantError
+        If no mission year has a second host.
+
+    References
+    ----------
+    Lipsitch, Tchetgen Tchetgen and Cohen (2010), Epidemiology 21, 383-388, on negative-control outcomes.
+
+    Examples
+    --------
+    ``panel`` as made by :func:`build_panel`:
+
+    >>> import missie_impact as mi
+    >>> found = mi.placebo_markets(panel, "entry", cluster="firm", controls=["log_exports"])
+    >>> found.kind, found.scale
+    ('market', 'risk_difference')
+    """
+    risk = placebo_market_risk_set(panel, question)
+    return replace(judge(_estimate(risk, question, cluster, controls), question, 0, margin), kind="market")
+
+
+def _estimate(risk: RiskSet, question: str, cluster: ClusterChoice, controls: Sequence[str] | None) -> Effect:
+    if question == "exit":
+        return market_exit(risk, cluster=cluster, controls=controls)
+    estimator = structural_transition if question == "transition" else market_entry
+    return estimator(risk, cluster=cluster, controls=controls)
 
 
 def judge(effect: Effect, question: str, lag: int, margin: float | None = None) -> Placebo:
