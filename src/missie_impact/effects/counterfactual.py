@@ -16,7 +16,7 @@ from missie_impact.effects.counterfactual_match import (
     matched_pairs,
     widening,
 )
-from missie_impact.effects.counterfactual_pool import MATCHINGS, PATH_YEARS, Matching, Trial, make_pool
+from missie_impact.effects.counterfactual_pool import MATCHINGS, PATH_YEARS, Matching, Trial, make_pool, trial_paths
 from missie_impact.effects.counterfactual_result import HEAVY, CounterfactualIndicator
 from missie_impact.errors import NoParticipantError, SettingsError
 from missie_impact.flow import Flow, FlowStep
@@ -25,6 +25,7 @@ from missie_impact.indicator.sums import base_years
 from missie_impact.numerics.covariance import interval
 from missie_impact.numerics.tails import bootstrap_interval, leave_one_out, resample, smaller_size, top_shares
 from missie_impact.panel import Panel
+from missie_impact.registers.engine import Lazy
 
 MIN_FIRMS = 10
 
@@ -128,12 +129,13 @@ def counterfactual_indicator(
     horizon = panel.definitions.indicator_horizon
     refuse_unseen_years(panel, years, range(-PATH_YEARS, horizon + 1))
     work = _Work(panel, by, instruments, chosen, seed)
-    main = [work.run(MATCHINGS[name], [Trial(t, t) for t in years]) for name in matchings]
+    asked = [MATCHINGS[name] for name in matchings]
+    main = work.runs(asked, [Trial(t, t) for t in years])
     shift = horizon + 1
     far = years[0] - shift - PATH_YEARS >= panel.first_year
     placebo: list[_Run] = []
     if chosen.placebo and far:
-        placebo = work.placebos([MATCHINGS[name] for name in matchings], [Trial(t, t - shift) for t in years])
+        placebo = work.placebos(asked, [Trial(t, t - shift) for t in years])
     table = pd.concat([run.table for run in main], ignore_index=True)
     before = pd.concat([run.table for run in placebo], ignore_index=True) if placebo else None
     return CounterfactualIndicator(
@@ -169,34 +171,45 @@ class _Work:
     def placebos(self, matchings: Sequence[Matching], trials: Sequence[Trial]) -> list[_Run]:
         """Return the placebo runs; none where no supported pair was there early enough."""
         try:
-            return [self.run(matching, trials) for matching in matchings]
+            return self.runs(matchings, trials)
         except NoParticipantError:
             return []
 
-    def run(self, matching: Matching, trials: Sequence[Trial]) -> _Run:
-        """Match and compare all trials under one matching."""
-        found: dict[str, Matched] = {}
-        steps: list[FlowStep] = []
-        balance = []
+    def runs(self, matchings: Sequence[Matching], trials: Sequence[Trial]) -> list[_Run]:
+        """Match and compare all trials under each matching."""
+        found: list[dict[str, Matched]] = [{} for _ in matchings]
+        steps: list[list[FlowStep]] = [[] for _ in matchings]
+        balance: list[list[pd.DataFrame]] = [[] for _ in matchings]
         for trial in trials:
-            pool = make_pool(self.panel, trial, matching, self.instruments, self.seed)
-            matched = matched_pairs(
-                pool.rows,
-                matching,
-                self.panel.definitions,
-                ratio=self.options.ratio,
-                caliper_sd=self.options.caliper_sd,
-                seed=self.seed,
+            paths = trial_paths(self.panel, trial)
+            for k, matching in enumerate(matchings):
+                matched, passed = self._matched(paths, trial, matching)
+                found[k][str(trial.support)] = matched
+                steps[k] += passed
+                balance[k].append(matched.balance.assign(cohort=str(trial.support), matching=matching.name))
+            self.panel.engine.forget(paths)
+        return [
+            _Run(
+                pd.DataFrame(list(self._lines(found[k], matching))),
+                pd.concat(balance[k], ignore_index=True),
+                tuple(steps[k]),
             )
-            found[str(trial.support)] = self._grouped(matched, trial)
-            firms = int(matched.treated["firm"].nunique())
-            steps += [
-                *pool.steps,
-                FlowStep(f"{trial.support}: matched", len(matched.treated), firms, firms, "no comparable pair"),
-            ]
-            balance.append(matched.balance.assign(cohort=str(trial.support), matching=matching.name))
-        rows = list(self._lines(found, matching))
-        return _Run(pd.DataFrame(rows), pd.concat(balance, ignore_index=True), tuple(steps))
+            for k, matching in enumerate(matchings)
+        ]
+
+    def _matched(self, paths: Lazy, trial: Trial, matching: Matching) -> tuple[Matched, list[FlowStep]]:
+        pool = make_pool(self.panel, paths, trial, matching, self.instruments, self.seed)
+        matched = matched_pairs(
+            pool.rows,
+            matching,
+            self.panel.definitions,
+            ratio=self.options.ratio,
+            caliper_sd=self.options.caliper_sd,
+            seed=self.seed,
+        )
+        firms = int(matched.treated["firm"].nunique())
+        last = FlowStep(f"{trial.support}: matched", len(matched.treated), firms, firms, "no comparable pair")
+        return self._grouped(matched, trial), [*pool.steps, last]
 
     def _grouped(self, matched: Matched, trial: Trial) -> Matched:
         """Add the indicator's group of the support year to supported pairs and to their matches."""

@@ -9,14 +9,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from missie_impact.definitions import Definitions
-from missie_impact.design import match
+from missie_impact.design.mahalanobis import Points, nearest_points, whitened
 from missie_impact.effects.counterfactual_pool import Matching
 from missie_impact.errors import NoParticipantError
 from missie_impact.indicator.paths import year_column
 from missie_impact.indicator.sums import add_increase, by_firm, measured_years
 from missie_impact.numerics.covariance import clusters_of, crossed
 from missie_impact.numerics.tails import winsorised
-from missie_impact.risksets import RiskSet
 
 Floats = NDArray[np.float64]
 COVARIATES = ("level", "last", "growth", "variability", "log_workers", "log_exports", "log_markets")
@@ -81,21 +80,33 @@ def matched_pairs(
     on = [name for name in COVARIATES if rows[name].nunique() > 1] or ["chance"]  # all alike: any of them will do
     if len(matching.years) == 1:
         on = ["level"] if "level" in on else on
-    table = rows[["firm", "market", "cohort", "treated", *on, *EXACT]].assign(place=np.arange(len(rows)), outcome=0.0)
-    risk = RiskSet.from_frame(
-        table, outcome="outcome", treatment="treated", firm="firm", market="market", year="cohort"
-    )
-    design = match(
-        risk, on=on, method="mahalanobis", exact=EXACT, caliper_sd=caliper_sd, ratio=ratio, replace=True, seed=seed
-    )
-    place = risk.collect(["place"])["place"].to_numpy()
-    risk.engine.close()
-    if design.pairs is None:
+    mine, theirs = _nearest(rows, on, ratio, caliper_sd, seed)
+    if not len(mine):
         raise NoParticipantError("counterfactual indicator: no supported pair was matched.")
-    mine, theirs = place[design.pairs].T
     treated = add_increase(rows.iloc[np.unique(mine)], definitions)
     controls = _replicates(rows, mine, theirs, ratio, definitions)
     return Matched(treated, controls, _balance(rows, mine, theirs, COVARIATES), int(rows["treated"].sum()))
+
+
+def _nearest(
+    rows: pd.DataFrame, on: list[str], ratio: int, caliper_sd: float | None, seed: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows of supported pairs and of their matches, with replacement; equals by what is matched on, then by lot.
+
+    The distance of :func:`missie_impact.design.match`, without what a design holds beside its pairs.
+    """
+    values, treated = rows[on].to_numpy(dtype=np.float64), rows["treated"].to_numpy() == 1
+    place = whitened(values, treated, np.ones(len(rows)))
+    stratum = rows.groupby(list(EXACT), sort=True).ngroup().to_numpy().astype(np.intp)
+    lot = np.random.default_rng(seed).random(len(rows))
+    rank = np.empty(len(rows), dtype=np.intp)
+    rank[np.lexsort((lot, *values.T[::-1]))] = np.arange(len(rows))
+    every = Points(place, stratum, rank)
+    own, other = np.flatnonzero(treated), np.flatnonzero(~treated)
+    limit = np.inf if caliper_sd is None else caliper_sd
+    found = nearest_points(every.take(own), every.take(other), caliper=limit, ratio=ratio)
+    at, turn = np.nonzero(found >= 0)
+    return own[at], other[found[at, turn]]
 
 
 def _replicates(

@@ -11,7 +11,7 @@ import pandas as pd
 
 from missie_impact.errors import NoParticipantError
 from missie_impact.flow import FlowStep
-from missie_impact.indicator.paths import exports_around, year_column
+from missie_impact.indicator.paths import all_paths, year_column
 from missie_impact.panel import Panel
 from missie_impact.panel.size import size_class
 from missie_impact.registers.engine import Lazy
@@ -76,14 +76,21 @@ class Pool:
     steps: tuple[FlowStep, ...]
 
 
-def make_pool(panel: Panel, trial: Trial, matching: Matching, instruments: Sequence[str] | None, seed: int) -> Pool:
+def trial_paths(panel: Panel, trial: Trial) -> Lazy:
+    """Store the exports of all pairs in t-4..t+horizon, for every matching of a trial."""
+    return all_paths(panel, trial.base, range(-PATH_YEARS, panel.definitions.indicator_horizon + 1))
+
+
+def make_pool(
+    panel: Panel, paths: Lazy, trial: Trial, matching: Matching, instruments: Sequence[str] | None, seed: int
+) -> Pool:
     """Return the supported pairs of a trial and candidates without support.
 
     Both arms: the firm is in the register in the year before the support (and before the base year) and exists in the
     year of the support, the pair had no support in the years of the wash-out. Candidates belong to firms without any
     support in the support year. Pairs with exports in the years of the matching are drawn per cell (size, sector,
     market group, active years, level); for supported pairs without any, firms of the same size, sector and class of
-    exports are drawn for the same market.
+    exports are drawn for the same market. ``paths`` as of :func:`trial_paths`.
     """
     supports = _supports(panel, trial, instruments)
     treated = supports.loc[supports["year"] == trial.support, PAIR].drop_duplicates()
@@ -104,15 +111,14 @@ def make_pool(panel: Panel, trial: Trial, matching: Matching, instruments: Seque
             f"counterfactual indicator, {trial.support}: expected firms without support to compare with, found none."
         )
     kept = kept.merge(firms, on="firm").merge(_groups(panel, trial.base), on="market")
-    own = _with_level(_exports(panel, kept[PAIR], trial, matching.years), matching)
+    own = _with_level(_exports(panel, paths, kept[PAIR]), matching)
     kept = kept.merge(own[[*PAIR, "active", "level_class"]], on=PAIR)
-    active = _active_candidates(panel, trial, matching, firms[~busy], kept, seed)
+    active = _active_candidates(panel, paths, trial, matching, firms[~busy], kept, seed)
     idle = _idle_candidates(firms[~busy], kept[kept["active"] == 0], seed)
     drawn = pd.concat([active.assign(idle=False), idle.assign(idle=True)], ignore_index=True).drop_duplicates(PAIR)
     others = _without(drawn, washed).assign(treated=0)
     both = pd.concat([kept[PAIR].assign(treated=1, idle=kept["active"] == 0), others], ignore_index=True)
-    horizon = panel.definitions.indicator_horizon
-    rows = _with_level(_exports(panel, both, trial, range(-PATH_YEARS, horizon + 1)), matching)
+    rows = _with_level(_exports(panel, paths, both).assign(cohort=np.int64(trial.base)), matching)
     rows = rows[rows["idle"] == (rows["active"] == 0)]  # a firm drawn for a market where it exports after all
     rows = rows.merge(firms, on="firm").merge(_groups(panel, trial.base), on="market")
     steps = (
@@ -173,11 +179,14 @@ def _groups(panel: Panel, year: int) -> pd.DataFrame:
     return named[["market", "country_group"]].rename(columns={"country_group": "market_group"})
 
 
-def _exports(panel: Panel, pairs: pd.DataFrame, trial: Trial, offsets: Sequence[int]) -> pd.DataFrame:
-    taken = panel.engine.take(pairs.assign(cohort=np.int64(trial.base)))
-    found = exports_around(panel, taken, [trial.base], offsets)
+def _exports(panel: Panel, paths: Lazy, pairs: pd.DataFrame) -> pd.DataFrame:
+    """Add the paths of some pairs, zero where they never exported."""
+    taken = panel.engine.take(pairs)
+    names = [name for name in paths.collect_schema().names() if name not in PAIR]
+    found = taken.join(paths, on=PAIR, how="left").with_columns(nw.col(*names).fill_null(0))
+    rows = panel.collect(found, sort_by=PAIR)
     panel.engine.forget(taken)
-    return found
+    return rows
 
 
 def _with_level(rows: pd.DataFrame, matching: Matching) -> pd.DataFrame:
@@ -189,7 +198,13 @@ def _with_level(rows: pd.DataFrame, matching: Matching) -> pd.DataFrame:
 
 
 def _active_candidates(
-    panel: Panel, trial: Trial, matching: Matching, firms: pd.DataFrame, kept: pd.DataFrame, seed: int
+    panel: Panel,
+    paths: Lazy,
+    trial: Trial,
+    matching: Matching,
+    firms: pd.DataFrame,
+    kept: pd.DataFrame,
+    seed: int,
 ) -> pd.DataFrame:
     """Draw pairs with exports in the years of the matching, some for each supported pair of their cell."""
     strata = firms[["size", "sector"]].drop_duplicates().sort_values(["size", "sector"], ignore_index=True)
@@ -201,7 +216,7 @@ def _active_candidates(
     groups = groups.assign(group_code=groups["market_group"].map(names.index), market_code=np.arange(len(groups)))
     of_firms = panel.engine.take(numbered)
     of_markets = panel.engine.take(groups[["market", "group_code", "market_code"]])
-    stored = panel.engine.store(_celled(panel, trial, matching, of_firms, of_markets), "counterfactual_candidates")
+    stored = panel.engine.store(_celled(paths, matching, of_firms, of_markets), "counterfactual_candidates")
     have = panel.collect(stored.group_by("cell").agg(nw.len().cast(nw.Int64).alias("n")), sort_by=["cell"])
     wanted = _wanted(kept, strata, names)
     share = have.merge(wanted, on="cell")
@@ -215,14 +230,14 @@ def _active_candidates(
     return found
 
 
-def _celled(panel: Panel, trial: Trial, matching: Matching, firms: Lazy, markets: Lazy) -> Lazy:
+def _celled(paths: Lazy, matching: Matching, firms: Lazy, markets: Lazy) -> Lazy:
     """Pairs of these firms with exports in the years of the matching, with the number of their cell."""
-    years = [trial.base + k for k in matching.years]
-    seen = (nw.col("year") >= years[0]) & (nw.col("year") <= years[-1]) & (nw.col("exports_cents") > 0)
-    trade = panel.pair_years.select(*PAIR, "year", "exports_cents").filter(seen)
-    summed = trade.group_by(*PAIR).agg(
-        nw.col("exports_cents").sum().cast(nw.Int64).alias("total"), nw.len().cast(nw.Int64).alias("active")
-    )
+    years = [nw.col(year_column(k)) for k in matching.years]
+    summed = paths.select(
+        *PAIR,
+        total=sum(years, start=nw.lit(0).cast(nw.Int64)),
+        active=sum((nw.when(x > 0).then(1).otherwise(0).cast(nw.Int64) for x in years), start=nw.lit(0).cast(nw.Int64)),
+    ).filter(nw.col("active") > 0)
     mean_eur = nw.col("total").cast(nw.Float64) / (100.0 * len(years))
     level: nw.Expr = nw.lit(0).cast(nw.Int64)
     for bound in LEVELS_FROM_EUR:

@@ -50,11 +50,28 @@ def exports_around(
         offset=year.cast(nw.Int64) - nw.col("cohort")
     )
     names = [year_column(k) for k in wanted]
-    summed = joined.group_by(*PAIR).agg(
-        nw.when(nw.col("offset") == k).then(exports).otherwise(0).sum().cast(nw.Int64).alias(name)
-        for k, name in zip(wanted, names, strict=True)
-    )
+    summed = joined.group_by(*PAIR).agg(*_spread(nw.col("offset"), wanted))
     rows = pairs.join(summed, on=PAIR, how="left").with_columns(nw.col(*names).fill_null(0))
     found = panel.collect(complete(rows), sort_by=PAIR)
     panel.engine.forget(near)
     return found
+
+
+def all_paths(panel: Panel, base: int, offsets: Iterable[int]) -> Lazy:
+    """Store the exports of every pair around one year: firm, market, a column :func:`year_column` per offset.
+
+    Pairs with exports in at least one of the years; a correction that exceeds them is zero. To be forgotten by the
+    caller.
+    """
+    wanted = sorted(offsets)
+    year, exports = nw.col("year"), nw.col("exports_cents")
+    trade = panel.pair_years.select("firm", "market", "year", "exports_cents").filter(
+        (year >= base + wanted[0]) & (year <= base + wanted[-1]) & (exports > 0)
+    )
+    return panel.engine.store(trade.group_by("firm", "market").agg(*_spread(year - base, wanted)), "paths")
+
+
+def _spread(offset: nw.Expr, wanted: Sequence[int]) -> list[nw.Expr]:
+    """One sum of exports per offset."""
+    exports = nw.col("exports_cents")
+    return [nw.when(offset == k).then(exports).otherwise(0).sum().cast(nw.Int64).alias(year_column(k)) for k in wanted]
