@@ -476,5 +476,8 @@ def test_a_score_without_a_maximum_and_arms_told_apart_are_errors(make, estimato
         raise ConvergenceError("no maximum after 50 steps")
 
     monkeypatch.setattr("missie_impact.effects.nuisance.fit_binomial", stopped)
+    monkeypatch.setattr(
+        "missie_impact.effects.doubly_robust.fits_without_each", lambda parts: (None,) * len(parts.slices)
+    )
     with pytest.raises(ConvergenceError, match="no maximum"):
         structural_transition(make.risk_set(table, firm="firm"), controls=["x"], **ask)

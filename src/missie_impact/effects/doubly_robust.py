@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,10 @@ from missie_impact.errors import NoEventError, NoParticipantError, SettingsError
 from missie_impact.numerics.cells import Design
 from missie_impact.numerics.contrasts import sum_by
 from missie_impact.numerics.covariance import Clusters, Covariance, clusters_of
+from missie_impact.numerics.design import rows_of
+from missie_impact.numerics.left_out import Parts, fits_without_each
+from missie_impact.numerics.links import get_link
+from missie_impact.numerics.separation import SeparatedLevel
 
 Floats = NDArray[np.float64]
 Positions = NDArray[np.intp]
@@ -175,9 +180,10 @@ def robust_means(arms: Arms, predicted: Predicted, population: Population) -> Ro
     Robins, Rotnitzky and Zhao (1994), JASA 89, 846-866; Chernozhukov and others (2018), Econometrics Journal 21,
     C1-C68.
     """
-    risks, influence, derivative = np.zeros(2), np.zeros((len(arms.y), 2)), np.zeros((len(arms.y), 2))
+    n = len(arms.y)
+    risks, influence, derivative = np.zeros(2), np.zeros((2, n)).T, np.zeros((2, n)).T  # columns lie together
     share = arms.base / arms.base.sum()
-    slope = np.zeros(len(arms.y)) if arms.slope is None else arms.slope
+    slope = np.zeros(n) if arms.slope is None else arms.slope
     for j, (arm, model) in enumerate(((arms.treated, predicted.with_), (~arms.treated, predicted.without))):
         if population == "treated" and j == 0:
             risks[0] = share @ arms.y
@@ -234,9 +240,11 @@ def cross_fit(
     rows: Rows, positions: Positions, design: Design, folds: Positions, population: Population, *, trimmed: bool = False
 ) -> tuple[Predicted, tuple[str, ...]]:
     """Predict each fold by models fitted on the others; the weights of a design stand in for a propensity score."""
-    y, treated = rows.y[positions], rows.treated[positions]
-    frequency = np.ones(len(y)) if rows.frequency is None else rows.frequency[positions]
-    probability = None if rows.probability is None else rows.probability[positions]
+    order = np.lexsort((rows.treated[positions], folds))  # rows of a fold lie together, and in it the arms
+    fold, place, design = folds[order], positions[order], rows_of(design, order)
+    y, treated = rows.y[place], rows.treated[place]
+    frequency = np.ones(len(y)) if rows.frequency is None else rows.frequency[place]
+    probability = None if rows.probability is None else rows.probability[place]
     n = len(y)
     found = Predicted(*(np.full(n, np.nan) for _ in range(3)))
     arms = {"without": ~treated} if population == "treated" else {"with_": treated, "without": ~treated}
@@ -247,21 +255,38 @@ def cross_fit(
     lost = False
     for name, (target, arm) in targets.items():
         start: Logit | None = None
-        for fold in range(int(folds.max(initial=0)) + 1):
-            test = np.flatnonzero(folds == fold)
-            train = arm & (folds != fold) if folds.any() else arm
-            weight = (np.where(train, frequency, 0.0), probability)
-            logit = _nuisance(name, target, design, weight, start)
-            predicted = logit.predict(design, test)
+        weight = frequency if probability is None else frequency * probability
+        for number, coef in enumerate(_quick_fits(target, design, arm, fold, weight)):
+            test = slice(*np.searchsorted(fold, [number, number + 1]).tolist())
+            levels: tuple[SeparatedLevel, ...] = ()
+            if coef is None:
+                train = arm & (fold != number) if fold.any() else arm
+                start = _nuisance(name, target, design, (np.where(train, frequency, 0.0), probability), start)
+                predicted, levels, lost = start.predict(design, test), start.certain, lost or bool(start.lost)
+            else:
+                predicted = get_link("logit").probability(design.predict(coef, test))
             if name == "score" and not trimmed:
-                check_overlap(logit, predicted, treated[test].astype(np.float64), population)
-            getattr(found, name)[test] = predicted
-            start = logit
-            certain |= dict.fromkeys(level.term.name for level in logit.certain)
-            lost |= bool(logit.lost)
+                check_overlap(levels, predicted, treated[test].astype(np.float64), population)
+            getattr(found, name)[order[test]] = predicted
+            certain |= dict.fromkeys(level.term.name for level in levels)
     notes = [f"outcome or treatment certain in some fold, and predicted as such, at {list(certain)}"] if certain else []
     notes += ["in some fold a combination of terms predicts rows perfectly: they left its fit"] if lost else []
     return found, tuple(notes)
+
+
+def _quick_fits(
+    target: Floats, design: Design, arm: Mask, fold: Positions, weight: Floats
+) -> tuple[Floats | None, ...]:
+    """Coefficients on the rows of an arm outside each fold, rows sorted; None where the fit needs more care."""
+    last = int(fold.max(initial=0))
+    if last == 0:
+        return (None,)
+    its = np.flatnonzero(arm)
+    ends = np.searchsorted(fold[its], np.arange(last + 2))
+    if (np.diff(ends) == 0).any():
+        return (None,) * (last + 1)
+    slices = tuple(slice(int(its[a]), int(its[b - 1]) + 1) for a, b in pairwise(ends))
+    return fits_without_each(Parts(target, design, None if (weight == 1.0).all() else weight, slices))
 
 
 def _nuisance(

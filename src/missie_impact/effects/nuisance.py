@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from missie_impact.effects.model import CERTAIN, variable_on
 from missie_impact.effects.rows import Rows
 from missie_impact.effects.separated import separated_rows
-from missie_impact.effects.stacked import rows_of
 from missie_impact.errors import ConvergenceError, SeparationError
 from missie_impact.numerics.binomial import BinomialFit, Block, fit_binomial, fit_blocks
-from missie_impact.numerics.design import Column, Design, Factor, build_design
+from missie_impact.numerics.design import Column, Design, Factor, build_design, rows_of
 from missie_impact.numerics.links import get_link
 from missie_impact.numerics.separation import SeparatedLevel, Settled, settle
 
@@ -45,7 +44,7 @@ class Logit:
     settled: Settled
     fit: BinomialFit
 
-    def predict(self, design: Design, rows: Positions | None = None) -> Floats:
+    def predict(self, design: Design, rows: Positions | slice | None = None) -> Floats:
         """Probability of some rows of the design, shape (n,); certain levels have probability 0 or 1."""
         some = design if rows is None else rows_of(design, rows)
         shift = np.zeros(some.n_cells)

@@ -21,11 +21,11 @@ from missie_impact.effects.model import Fitted, variable_on
 from missie_impact.effects.nuisance import Logit, fit_logit
 from missie_impact.effects.result import Effect, GroupResult
 from missie_impact.effects.rows import ClusterChoice, Group, Request, Rows, read_rows
-from missie_impact.effects.stacked import Sums, counted_rows, mean_steps, of_fit, rows_of, summed_covariance
+from missie_impact.effects.stacked import Sums, counted_rows, mean_steps, of_fit, summed_covariance
 from missie_impact.effects.standardise import risk_means, risk_scales
 from missie_impact.errors import NoEventError, SchemaError, SettingsError
 from missie_impact.numerics.covariance import Clusters, Scores, fit_scores
-from missie_impact.numerics.design import Column, Design, Factor, build_design
+from missie_impact.numerics.design import Column, Design, Factor, build_design, rows_of
 from missie_impact.panel import Panel
 from missie_impact.risksets.later import NEXT_MISSION, with_later_missions
 from missie_impact.risksets.riskset import RiskSet

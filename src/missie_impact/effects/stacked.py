@@ -7,7 +7,7 @@ parameters of the weights times the influence of each row on these; all parts ar
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from missie_impact.effects.compared import WeightScores
 from missie_impact.effects.model import Fitted
 from missie_impact.effects.rows import Clustering
-from missie_impact.numerics.cells import Design
 from missie_impact.numerics.contrasts import Means, sum_by
 from missie_impact.numerics.covariance import (
     Clusters,
@@ -26,6 +25,7 @@ from missie_impact.numerics.covariance import (
     dimensions,
     leave_out_sums,
 )
+from missie_impact.numerics.design import rows_of
 
 Floats = NDArray[np.float64]
 Positions = NDArray[np.intp]
@@ -204,9 +204,3 @@ def _places(weighting: WeightScores, n: int) -> Positions:
     place = np.full(n, -1, dtype=np.intp)
     place[weighting.positions] = np.arange(len(weighting.positions))
     return place
-
-
-def rows_of(design: Design, rows: Positions) -> Design:
-    """Return some rows of a design with all its columns, those that are zero there among them."""
-    offset = None if design.offset is None else design.offset[rows]
-    return replace(design, cell=design.cell[rows], continuous=design.continuous[:, rows], offset=offset)

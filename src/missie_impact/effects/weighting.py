@@ -20,6 +20,7 @@ from missie_impact.effects.standardise import RISK_SCALES, Population, risk_scal
 from missie_impact.errors import NoEventError, NoParticipantError, PositivityError, SettingsError
 from missie_impact.numerics.cells import Design
 from missie_impact.numerics.covariance import fit_scores
+from missie_impact.numerics.separation import SeparatedLevel
 
 Floats = NDArray[np.float64]
 Positions = NDArray[np.intp]
@@ -76,7 +77,7 @@ def own_weights(rows: Rows, group: Group, population: Population) -> tuple[Rows,
     parts = (_at(rows.frequency, positions), _at(rows.probability, positions))
     logit = fit_propensity(treated, design, parts)
     score = logit.predict(design)
-    notes = check_overlap(logit, score, treated, population)
+    notes = check_overlap(logit.certain, score, treated, population)
     weight, slope = propensity_weights(score, treated, population)
     sampling = np.ones(len(positions)) if parts[1] is None else parts[1]
     wide, slopes = np.zeros(rows.n), np.zeros(rows.n)
@@ -129,13 +130,15 @@ def fit_propensity(
     return logit
 
 
-def check_overlap(logit: Logit, score: Floats, treated: Floats, population: Population) -> tuple[str, ...]:
+def check_overlap(
+    certain: Sequence[SeparatedLevel], score: Floats, treated: Floats, population: Population
+) -> tuple[str, ...]:
     """Raise where rows that the population needs have no chance of the other arm; say which others leave.
 
     Rows of levels without any treated row have a score of 0: an effect on the treated does without them.
     """
-    always = [found for found in logit.certain if found.n_events]
-    never = [found for found in logit.certain if not found.n_events]
+    always = [found for found in certain if found.n_events]
+    never = [found for found in certain if not found.n_events]
     wrong = {"treated": always, "all": [*always, *never], "overlap": []}[population]
     if wrong:
         kinds = "treated" if wrong[0].n_events else "untreated"

@@ -32,6 +32,7 @@ __all__ = [
     "aliased",
     "build_design",
     "factor_of",
+    "rows_of",
     "take_rows",
     "with_level",
     "with_value",
@@ -124,6 +125,16 @@ def take_rows(design: Design, rows: NDArray[Any]) -> Design:
     codes = np.array(used, dtype=np.intp).reshape(len(factors), -1).T if factors else codes
     offset = None if design.offset is None else design.offset[rows]
     return _made(layout, cell, codes, _base(design)[:, rows], offset, None)
+
+
+def rows_of(design: Design, rows: NDArray[Any] | slice) -> Design:
+    """Return some rows (a mask, positions or a slice) with all columns, those that are zero there among them."""
+    offset = None if design.offset is None else design.offset[rows]
+    if isinstance(rows, slice):
+        some = design.continuous[:, rows]
+    else:
+        some = np.take(design.continuous, np.flatnonzero(rows) if rows.dtype == np.bool_ else rows, axis=1)
+    return replace(design, cell=design.cell[rows], continuous=some, offset=offset)
 
 
 def factor_of(name: str, values: ArrayLike, reference: object = None) -> Factor:

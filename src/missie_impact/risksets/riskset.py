@@ -250,11 +250,13 @@ def _check_roles(roles: Roles, columns: list[str]) -> None:
 
 def _check_values(risk: RiskSet) -> None:
     """Outcome, treatment, firm and weights must be there in every row, the treatment 0 or 1."""
-    for role in ("outcome", "treatment", "firm", "frequency", "probability"):
-        column = getattr(risk.roles, role)
-        if column is None:
-            continue
-        values = risk.collect([column])[column]
+    named = risk.roles.named()
+    checked = {
+        role: named[role] for role in ("outcome", "treatment", "firm", "frequency", "probability") if role in named
+    }
+    frame = risk.engine.collect(risk.rows.select(*dict.fromkeys(checked.values())), sort_by=[])
+    for role, column in checked.items():
+        values = frame[column]
         missing = int(values.isna().sum())
         if missing:
             raise SchemaError(
