@@ -14,7 +14,7 @@ import pandas as pd
 from missie_impact.definitions import DEFAULT_CONTROLS
 from missie_impact.effects.estimate import AlsoCluster
 from missie_impact.effects.groups import FEW_TREATED_CLUSTERS, each_group
-from missie_impact.effects.increase_parts import NAMES, Amounts, measure, yearly_only
+from missie_impact.effects.increase_parts import NAMES, YEARLY, Amounts, measure, yearly_only
 from missie_impact.effects.result import Counts, Effect, GroupResult
 from missie_impact.effects.rows import ClusterChoice, Group, Mask, Request, Rows, Source, parts, read_rows
 from missie_impact.errors import SchemaError, SettingsError
@@ -28,6 +28,7 @@ Estimator = Literal["regression", "poisson"]
 GROWN = "grown_"
 AFTER, BEFORE, IN_T = "exports_eur_after_", "exports_eur_before_", "exports_eur_in_t"
 SIGNIFICANT = 2
+TRENDS = (AGE_CLASS, "pair_pattern")
 LEFT_OUT = "no exports in t-4..t-1, or treated where nobody is comparable"
 
 
@@ -41,8 +42,9 @@ class IncreaseOptions:
         percentile of mean yearly exports in t-4..t-1 of pairs that had any, to two digits; known before t
     before, after : columns of yearly exports before t (earliest first) and after it; those of a built risk set if empty
     trends : classes known at t-1 within which pairs would have grown alike ("poisson", ``mean_ratio_yearly``): year
-        effects are of market, trial year and these. None: ``age_class`` of a built risk set, since exports of young
-        firms grow; () for none
+        effects are of market, trial year and these. None: ``age_class`` and ``pair_pattern`` (years with exports among
+        t-4..t-1) of a built risk set, since exports of young firms grow and broken paths return to their mean; () for
+        none
     conf_level : of intervals
 
     Examples
@@ -90,7 +92,9 @@ def export_increase(
     ----------
     risk : increase risk set, own table (outcome: the increase; yearly exports named in ``options``), or a design
     cluster : as in `structural_transition`; no default
-    controls : of the models of what the treated would have had; known at t-1 or earlier. Not used by "poisson"
+    controls : of the models of what the treated would have had; known at t-1 or earlier. With any, models of amounts
+        also hold the pair's own path: log(1 + exports) of each year before t, of their mean, and its square. Not used
+        by "poisson"
     by : columns; each level on its own, beside "all"
     estimator : "regression": models fitted to the untreated predict the treated; "poisson": yearly levels with
         fixed effects of pair and trial, and of market, trial year, trend class and year
@@ -103,7 +107,8 @@ def export_increase(
         ``att_eur_winsorised`` and ``mean_ratio_winsorised``; ``grower_share_with``, ``_without``, ``_difference``;
         ``export_share_difference`` (extensive margin: exporting in t+1..t+3, of pairs without exports in t-1);
         ``mean_ratio_of_exporters`` (intensive margin: a comparison of those who export, not an effect);
-        ``mean_ratio_yearly`` (Poisson with fixed effects).
+        ``mean_ratio_yearly`` and ``mean_ratio_yearly_winsorised`` (Poisson with fixed effects; the second on years
+        that count up to ``winsorise_eur``).
 
     Raises
     ------
@@ -134,7 +139,7 @@ def export_increase(
     always = tuple(c for c in (source.roles.year,) if c is not None)
     request = Request(controls if estimator == "regression" else None, always, None, by, (cluster, *also_cluster))
     rows = read_rows(_with_growers(risk, source), request)
-    amounts = _amounts(source, before, after, options)
+    amounts = replace(_amounts(source, before, after, options), path_counts=bool(controls))
 
     def one(group: Group) -> GroupResult:
         return _group(rows, group, amounts, estimator)
@@ -143,7 +148,7 @@ def export_increase(
     whole = results[0]
     main = rows.clusterings[0].name
     how = "regression on the untreated" if estimator == "regression" else "fixed effects of pair and trial"
-    notes = [f"winsorised scales: mean yearly exports after t count up to EUR {amounts.threshold:,.0f}"]
+    notes = [f"winsorised scales: exports after t count up to EUR {amounts.threshold:,.0f} a year"]
     if rows.left_out:
         notes.append(f"controls left out, no such column: {', '.join(rows.left_out)}")
     if rows.probability is not None:
@@ -204,7 +209,7 @@ def _amounts(risk: RiskSet, before: Sequence[str], after: Sequence[str], options
 
 def _trends(risk: RiskSet, options: IncreaseOptions) -> tuple[str, ...]:
     if options.trends is None:
-        return (AGE_CLASS,) if AGE_CLASS in risk.columns else ()
+        return tuple(c for c in TRENDS if c in risk.columns)
     absent = [c for c in options.trends if c not in risk.columns]
     if absent:
         raise SchemaError(f"trends: columns {absent} are not in the table; it holds {risk.columns}.")
@@ -243,7 +248,7 @@ def _group(rows: Rows, group: Group, amounts: Amounts, estimator: Estimator) -> 
             round(float(frequency[chosen & rows.treated].sum())),
             round(float((frequency * rows.y)[chosen].sum())),
         ),
-        scales=NAMES if estimator == "regression" else NAMES[-1:],
+        scales=NAMES if estimator == "regression" else NAMES[-YEARLY:],
         values=found.value,
         covariances=covariances,
         degrees={

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from missie_impact.effects.rows import Mask, Rows
 from missie_impact.errors import ConvergenceError, NoEventError, NoParticipantError, SeparationError, SettingsError
-from missie_impact.numerics.cells import Floats
+from missie_impact.numerics.cells import Column, Floats
 from missie_impact.numerics.covariance import clusters_of
 from missie_impact.numerics.imputed import Imputed, comparable, impute
 from missie_impact.numerics.poisson import PoissonFit, fit_poisson
 
+YEARLY = 2  # of the names, the last ones
 NAMES = (
     "att_eur", "mean_eur_with", "mean_eur_without", "mean_ratio",
     "att_eur_winsorised", "mean_ratio_winsorised",
     "grower_share_difference", "grower_share_with", "grower_share_without",
     "export_share_difference", "export_share_with", "export_share_without",
-    "mean_ratio_of_exporters", "mean_ratio_yearly",
+    "mean_ratio_of_exporters", "mean_ratio_yearly", "mean_ratio_yearly_winsorised",
 )  # fmt: skip
 
 
@@ -31,9 +32,10 @@ class Amounts:
     Attributes
     ----------
     before, after : (n, years)
-    threshold : of the winsorised mean after t
+    threshold : of the winsorised mean after t, and of the winsorised years
     cells : (n,) market, trial year and trend class
     firm : (n,) number of the firm, or None
+    path_counts : whether models of amounts hold what pairs exported before t
     """
 
     before: Floats
@@ -41,6 +43,7 @@ class Amounts:
     threshold: float
     cells: NDArray[np.intp]
     firm: NDArray[np.intp] | None
+    path_counts: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +73,14 @@ def measure(rows: Rows, group: Mask, weight: Floats, amounts: Amounts) -> Measur
     there = group & (weight > 0)
     used = there & (~rows.treated | comparable(rows.treated, rows.variables, there))
     starters = group & (amounts.before[:, -1] == 0)
+    whole = replace(rows, variables=(*rows.variables, *_path(amounts))) if amounts.path_counts else rows
     parts = [
-        _amount(rows, group, weight, level, notes),
-        _amount(rows, group, weight, np.minimum(level, amounts.threshold), [])[[0, 3]],
+        _amount(whole, group, weight, level, notes),
+        _amount(whole, group, weight, np.minimum(level, amounts.threshold), [])[[0, 3]],
         _shares(rows, group, weight, rows.y, notes, "growers"),
         _shares(rows, starters, weight, (level > 0).astype(np.float64), notes, "extensive margin"),
-        _ratio_only(rows, group & (level > 0), weight, level, notes),
-        _row(_yearly(rows, group, weight, amounts, notes)),
+        _ratio_only(whole, group & (level > 0), weight, level, notes),
+        *(_row(_yearly(rows, group, weight, each, notes)) for each in _both(amounts)),
     ]
     notes += _tails(rows, group, weight, level, amounts.firm)
     stacked = np.concatenate(parts)
@@ -84,11 +88,25 @@ def measure(rows: Rows, group: Mask, weight: Floats, amounts: Amounts) -> Measur
 
 
 def yearly_only(rows: Rows, group: Mask, weight: Floats, amounts: Amounts) -> Measured:
-    """The ratio from yearly levels with fixed effects alone; errors of the fit pass through."""
+    """The ratios from yearly levels with fixed effects alone; errors of the fit pass through."""
     notes: list[str] = []
-    value, influence = _fixed_effects(rows, group, weight, amounts, notes)
+    found = [_row(_fixed_effects(rows, group, weight, each, notes)) for each in _both(amounts)]
+    stacked = np.concatenate(found)
     used = group & (weight > 0) & (amounts.before > 0).any(axis=1)
-    return Measured(np.array([value]), influence[:, None], tuple(notes), used)
+    return Measured(stacked[:, 0], stacked[:, 1:].T, tuple(dict.fromkeys(notes)), used)
+
+
+def _both(amounts: Amounts) -> tuple[Amounts, Amounts]:
+    """The yearly exports as they are, and cut at the threshold."""
+    before, after = (np.minimum(years, amounts.threshold) for years in (amounts.before, amounts.after))
+    return amounts, replace(amounts, before=before, after=after)
+
+
+def _path(amounts: Amounts) -> tuple[Column, ...]:
+    """What pairs exported before t, for the models of amounts: few firms carry them, and their own past says most."""
+    mean = np.log1p(amounts.before.mean(axis=1))
+    years = [Column(f"path_{j}", np.log1p(amounts.before[:, j])) for j in range(amounts.before.shape[1])]
+    return (*years, Column("path_mean", mean), Column("path_mean_squared", mean**2))
 
 
 def _row(found: tuple[float, Floats]) -> Floats:

@@ -41,6 +41,7 @@ RATIO_SCALES = frozenset(
         "mean_ratio",
         "mean_ratio_winsorised",
         "mean_ratio_yearly",
+        "mean_ratio_yearly_winsorised",
         "mean_ratio_of_exporters",
     }
 )

@@ -47,6 +47,7 @@ SCALES = {
     "mean_ratio": "mean_ratio",
     "mean_ratio_yearly": "mean_ratio",
     "mean_ratio_winsorised": "mean_ratio_winsorised",
+    "mean_ratio_yearly_winsorised": "mean_ratio_winsorised_yearly",
     "att_eur": "att_eur",
     "att_eur_winsorised": "att_eur_winsorised",
     "grower_share_difference": "grower_share_difference",
@@ -105,11 +106,13 @@ def _trial_sums(trial: Trial) -> Iterator[tuple[str, np.ndarray]]:
     units = trial.units
     there = trial.attended & (units.dead > trial.year)
     based, starting = there & (units.path > 0), there & (units.path > 0) & (units.path & 1 == 0)
-    after = np.stack(trial.exports[1 : HORIZON + 1]).mean(axis=0)
+    years = np.stack(trial.exports[1 : HORIZON + 1])
+    after = years.mean(axis=0)
     grown = after > trial.exports[0]
     for name, rows, values in (
         ("mean_eur", based, after),
         ("mean_eur_winsorised", based, np.minimum(after, WINSOR_EUR)),
+        ("mean_eur_winsorised_yearly", based, np.minimum(years, WINSOR_EUR).mean(axis=0)),
         ("grower_share", based, grown),
         ("export_share", starting, after > 0),
     ):
