@@ -8,6 +8,7 @@ import narwhals as nw
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import optimize, special
 
 from missie_impact.design import balance, weight
 from missie_impact.errors import CollinearityError, ConvergenceError, SettingsError
@@ -68,6 +69,44 @@ def test_entropy_balancing_gives_the_means_of_the_treated(lalonde):
     assert np.abs(log - x @ np.linalg.lstsq(x, log, rcond=None)[0]).max() < 1e-6
 
 
+def test_entropy_balancing_of_both_arms_is_the_minimum_of_its_dual(lalonde):
+    """As R's WeightIt does it: per arm the log of the mean of exp(z'g), z the terms less their means over all units."""
+    design = weight(lalonde.risk, on=lalonde.on, estimand="ate", method="entropy")
+    assert design.estimand == "ate"
+    x = weight(lalonde.risk, on=lalonde.on).model.covariates.written_out()[:, 1:]
+    z = (x - x.mean(axis=0)) / x.std(axis=0)
+    for arm in (lalonde.treated, ~lalonde.treated):
+        made = design.weight[arm]
+        np.testing.assert_allclose(made @ x[arm], x.sum(axis=0), rtol=1e-7)
+        np.testing.assert_allclose(made.sum(), len(x), rtol=1e-9)
+        dual = optimize.minimize(
+            lambda g, some=z[arm]: special.logsumexp(some @ g),
+            np.zeros(z.shape[1]), jac=lambda g, some=z[arm]: special.softmax(some @ g) @ some,
+            method="BFGS", options={"gtol": 1e-9, "maxiter": 5000},
+        )  # fmt: skip
+        np.testing.assert_allclose(made, len(x) * special.softmax(z[arm] @ dual.x), rtol=1e-5)
+
+
+def test_estimating_equations_of_both_arms(make):
+    risk = make.risk_set(make.trials())
+    design = weight(risk, on=["log_workers", "sector", "here"], estimand="ate", method="entropy")
+    model, treated = design.model, risk.collect()["treated"].to_numpy() == 1
+    x, n = model.covariates.written_out(), len(treated)
+    own = np.flatnonzero(model.rows == np.arange(2 * n) % n)[n:]  # the last time a row stands in them
+    np.testing.assert_allclose(design.weight, np.exp(x[own] @ model.coef), rtol=1e-9)
+    np.testing.assert_allclose(model.score, np.r_[np.ones(n), -design.weight], rtol=1e-9)
+    np.testing.assert_allclose(x.T @ model.score, 0, atol=1e-6)
+    np.testing.assert_allclose(design.weight, model.slope)
+    of_treated = [term.levels[0] == "1" for term in model.covariates.terms]
+    assert (x[own][treated][:, ~np.array(of_treated)] == 0).all() and (x[own][~treated][:, of_treated] == 0).all()
+    step = 1e-6
+    for j in range(len(model.coef)):
+        move = np.eye(len(model.coef))[j] * step
+        up, down = (np.exp(x[own] @ (model.coef + s * move)) for s in (1, -1))
+        information = (x[own].T @ (up - down)) / (2 * step)
+        np.testing.assert_allclose(np.linalg.inv(model.bread)[:, j], information, rtol=1e-5, atol=1e-4)
+
+
 def rebuilt(design, estimand, method, treated, coef):
     """Weights and scores at other coefficients, written down from their definition."""
     eta = design.model.covariates.written_out() @ coef
@@ -105,13 +144,15 @@ def test_estimating_equations_against_numerical_derivatives(make, estimand, meth
         np.testing.assert_allclose(np.linalg.inv(model.bread)[:, j], information, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("method", ["logit", "entropy"])
-def test_frequency_two_is_the_row_twice(make, method):
+@pytest.mark.parametrize(("method", "estimand"), [("logit", "att"), ("entropy", "att"), ("entropy", "ate")])
+def test_frequency_two_is_the_row_twice(make, method, estimand):
     table = make.trials()
     twice = table.assign(times=np.where(table.index % 2 == 0, 2, 1), row=table.index)
     written = twice.loc[twice.index.repeat(twice["times"])]
-    short = weight(make.risk_set(twice, frequency="times"), on=["log_workers", "sector"], method=method)
-    long = weight(make.risk_set(written), on=["log_workers", "sector"], method=method)
+    short = weight(
+        make.risk_set(twice, frequency="times"), on=["log_workers", "sector"], method=method, estimand=estimand
+    )
+    long = weight(make.risk_set(written), on=["log_workers", "sector"], method=method, estimand=estimand)
     expected = pd.Series(long.weight).groupby(long.risk.collect()["row"]).first()
     np.testing.assert_allclose(short.weight, expected, rtol=1e-7)
     np.testing.assert_allclose(short.model.bread, long.model.bread, rtol=1e-6)
@@ -142,11 +183,13 @@ def test_levels_without_a_counterpart(make):
     sector = risk.collect()["sector"]
     names = {"att": "att_on_support", "ate": "ate_on_support", "ato": "ato"}
     rest = make.risk_set(table[~table["sector"].isin(["X", "Y"])])
-    for estimand, name in names.items():
-        design = weight(risk, on=["log_workers", "sector"], estimand=estimand)
+    ways = [(estimand, "logit") for estimand in names] + [("ate", "entropy")]
+    for estimand, method in ways:
+        name = names[estimand]
+        design = weight(risk, on=["log_workers", "sector"], estimand=estimand, method=method)
         assert design.estimand == name
         assert (design.weight[sector.isin(["X", "Y"])] == 0).all()
-        without = weight(rest, on=["log_workers", "sector"], estimand=estimand)
+        without = weight(rest, on=["log_workers", "sector"], estimand=estimand, method=method)
         np.testing.assert_allclose(design.weight[~sector.isin(["X", "Y"])], without.weight, rtol=1e-6)
         model = design.model
         assert np.abs(model.covariates.sums(model.score)).max() < 1e-6
@@ -170,7 +213,7 @@ def test_what_cannot_be_balanced_is_named(make):
     [
         ({"estimand": "atc"}, "estimand"),
         ({"method": "cbps"}, "method"),
-        ({"method": "entropy", "estimand": "ate"}, "att"),
+        ({"method": "entropy", "estimand": "ato"}, "overlap weights balance the means"),
     ],
 )
 def test_settings_out_of_range(lalonde, settings, words):

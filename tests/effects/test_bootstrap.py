@@ -42,6 +42,7 @@ def sources(risk):
         "att": weight(risk, on=["x", "z"]),
         "ate": weight(risk, on=["x", "z"], estimand="ate"),
         "entropy": weight(risk, on=["x", "z"], method="entropy"),
+        "entropy of both arms": weight(risk, on=["x", "z"], estimand="ate", method="entropy"),
     }
 
 
@@ -57,6 +58,7 @@ def sources(risk):
         ("att", "regression", None),
         ("ate", "weighting", None),
         ("entropy", "regression", None),
+        ("entropy of both arms", "weighting", None),
         ("ate", "doubly_robust", None),
     ],
 )

@@ -1,4 +1,4 @@
-"""Entropy balancing: the weights nearest to equal ones under which untreated units have the means of the treated."""
+"""Entropy balancing: the weights nearest to equal ones under which an arm has the means of the treated, or of all."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import linalg
+from scipy import linalg, sparse
 
 from missie_impact.design.design import WeightModel
 from missie_impact.design.propensity import all_terms, on_all_rows, separated_notes, settle_units
-from missie_impact.design.units import Floats, Units
+from missie_impact.design.units import Floats, Mask, Units
 from missie_impact.errors import CollinearityError, ConvergenceError
-from missie_impact.numerics.design import Design, aliased
+from missie_impact.numerics.design import Design, Term, aliased
 
 EXACT = 1e-9  # largest difference of means at the end, in standard deviations among the treated and untreated
 MAX_STEPS = 200
@@ -52,22 +52,96 @@ def balance_means(units: Units) -> Balanced:
     full = on_all_rows(units, settled)
     own = np.where(settled.rows, units.own_weight(), 0.0)
     control = np.where(units.treated, 0.0, own)
-    target = full.sums(np.where(units.treated, own, 0.0))
-    dropped = aliased(full, control)
-    kept = [j for j in range(full.n_columns) if j not in set(dropped)]
-    design = full.without(dropped) if dropped else full
-    scale = _spread(full, own)
-    coef, made = _minimise(design, control, target[kept], scale[kept])
-    _require_all_balanced(full, (full.sums(control * made) - target) / target[0], scale)
-    weight = np.where(settled.rows[units.first][units.unit], np.where(units.treated, 1.0, made), 0.0)
+    found = _one_arm(full, control, np.where(units.treated, own, 0.0), own, "the treated")
+    weight = np.where(settled.rows[units.first][units.unit], np.where(units.treated, 1.0, found.made), 0.0)
     slope = np.where(units.treated, 0.0, weight)
-    score = np.where(units.treated, own, -control * made)
-    bread = linalg.inv(design.crossproduct(control * made))
-    model = WeightModel(design, score, slope, (bread + bread.T) / 2, coef)
+    score = np.where(units.treated, own, -control * found.made)
+    model = WeightModel(found.design, score, slope, found.bread, found.coef)
     return Balanced(weight, model, separated_notes(settled.separated))
 
 
-def _minimise(design: Design, control: Floats, target: Floats, scale: Floats) -> tuple[Floats, Floats]:
+def balance_both_arms(units: Units) -> Balanced:
+    """Weight each arm by exp(x'g) of its own g, so that every column of x sums to that of all units.
+
+    Levels that hold treated or untreated units only leave with them.
+
+    Raises
+    ------
+    CollinearityError, ConvergenceError
+        As in `balance_means`, for either arm.
+    """
+    settled = settle_units(units, all_terms(units))
+    full = on_all_rows(units, settled)
+    own = np.where(settled.rows, units.own_weight(), 0.0)
+    masks = (units.treated, ~units.treated)
+    one, zero = (_one_arm(full, np.where(arm, own, 0.0), own, own, "all units") for arm in masks)
+    made = np.where(units.treated, one.made, zero.made)
+    weight = np.where(settled.rows[units.first][units.unit], made, 0.0)
+    design, of_one = _both(one.design, zero.design, units.treated)
+    bread, coef = np.zeros((design.n_columns, design.n_columns)), np.zeros(design.n_columns)
+    for arm, columns in ((one, of_one), (zero, ~of_one)):
+        coef[columns] = arm.coef
+        bread[np.ix_(columns, columns)] = arm.bread
+    rows = np.tile(np.arange(units.n), 2)  # each row as one of all, then as one of its arm
+    model = WeightModel(design, np.concatenate([own, -own * made]), weight, bread, coef, rows)
+    return Balanced(weight, model, separated_notes(settled.separated))
+
+
+@dataclass(frozen=True, slots=True)
+class _Arm:
+    """One balanced arm: its columns, coefficients, exp(x'g) of all rows, and the inverse second derivative."""
+
+    design: Design
+    coef: Floats
+    made: Floats
+    bread: Floats
+
+
+def _one_arm(full: Design, source: Floats, aim: Floats, own: Floats, whose: str) -> _Arm:
+    """Weight rows by ``source`` times exp(x'g), so that they have the sums of rows weighted by ``aim``."""
+    sums = full.sums(aim)
+    dropped = aliased(full, source)
+    kept = [j for j in range(full.n_columns) if j not in set(dropped)]
+    design = full.without(dropped) if dropped else full
+    scale = _spread(full, own)
+    coef, made = _minimise(design, source, sums[kept], scale[kept], whose)
+    _require_all_balanced(full, (full.sums(source * made) - sums) / sums[0], scale, whose)
+    bread = linalg.inv(design.crossproduct(source * made))
+    return _Arm(design, coef, made, (bread + bread.T) / 2)
+
+
+def _both(one: Design, zero: Design, treated: Mask) -> tuple[Design, Mask]:
+    """Columns of both arms side by side, and which are those of the treated.
+
+    The first n rows have the columns of both, the n rows behind them those of their own arm.
+    """
+    n, cells = one.n_rows, one.n_cells
+    none = [sparse.csr_array(d.dummies.shape) for d in (one, zero)]
+    dummies = sparse.block_array([[one.dummies, zero.dummies], [one.dummies, none[1]], [none[0], zero.dummies]])
+    own = [x * arm for d, arm in ((one, treated), (zero, ~treated)) for x in d.continuous]
+    continuous = np.array(
+        [np.concatenate([x, y]) for x, y in zip([*one.continuous, *zero.continuous], own, strict=True)]
+    )
+    p, q = (one.n_dummies, zero.n_dummies), (len(one.continuous), len(zero.continuous))
+    terms = [_of_arm(d, a, slice(None, d.n_dummies)) for d, a in ((one, "1"), (zero, "0"))]
+    terms += [_of_arm(d, a, slice(d.n_dummies, None)) for d, a in ((one, "1"), (zero, "0"))]
+    design = Design(
+        np.concatenate([one.cell, np.where(treated, cells, 2 * cells) + one.cell]),
+        np.tile(one.codes, (3, 1)),
+        sparse.csr_array(dummies),
+        continuous.reshape(sum(q), 2 * n),
+        tuple(term for some in terms for term in some),
+        one.layout,
+        tuple(range(sum(p) + sum(q))),
+    )
+    return design, np.repeat([True, False, True, False], [*p, *q])
+
+
+def _of_arm(design: Design, arm: str, some: slice) -> list[Term]:
+    return [Term(("arm", *term.variables), (arm, *term.levels)) for term in design.terms[some]]
+
+
+def _minimise(design: Design, control: Floats, target: Floats, scale: Floats, whose: str) -> tuple[Floats, Floats]:
     """Newton steps on the dual; coefficients and exp(x'g) of all rows."""
     coef = np.zeros(design.n_columns)
     coef[0] = np.log(target[0] / control.sum())
@@ -89,7 +163,8 @@ def _minimise(design: Design, control: Floats, target: Floats, scale: Floats) ->
                 break
         else:
             break
-    raise ConvergenceError(_unreachable(design, coef, design.sums(control * made) - target, scale, target[0]))
+    left = design.sums(control * made) - target
+    raise ConvergenceError(_unreachable(design, coef, left, scale, target[0], whose))
 
 
 def _newton(hessian: Floats, gradient: Floats) -> Floats:
@@ -115,23 +190,23 @@ def _spread(design: Design, own: Floats) -> Floats:
     return np.asarray(spread)
 
 
-def _require_all_balanced(design: Design, difference: Floats, scale: Floats) -> None:
-    """Columns that are combinations of others among untreated units must be so among the treated."""
+def _require_all_balanced(design: Design, difference: Floats, scale: Floats, whose: str) -> None:
+    """Columns that are combinations of others among the weighted units must be so among those they are to be like."""
     off = np.abs(difference / scale) > 1e3 * EXACT
     if off.any():
         raise CollinearityError(
-            f"terms {_names(design, np.flatnonzero(off))} do not vary freely among untreated units as they do among "
-            "the treated, so no weights give their means. Leave them out, or merge levels."
+            f"terms {_names(design, np.flatnonzero(off))} do not vary freely among the units to be weighted as "
+            f"they do among {whose}, so no weights give their means. Leave them out, or merge levels."
         )
 
 
-def _unreachable(design: Design, coef: Floats, gradient: Floats, scale: Floats, total: float) -> str:
+def _unreachable(design: Design, coef: Floats, gradient: Floats, scale: Floats, total: float, whose: str) -> str:
     part = np.abs(coef * scale)
     part[0] = 0.0
     far = np.flatnonzero((part > LARGE_PART * part.max()) | (np.abs(gradient / scale) > 1e-3 * total))
     return (
-        f"terms {_names(design, far)} cannot be balanced: the means of the treated lie outside what weights of "
-        "untreated units can reach. Use coarser terms, leave out treated units without comparable ones, or weight by "
+        f"terms {_names(design, far)} cannot be balanced: the means of {whose} lie outside what weights of the units "
+        "compared with them can reach. Use coarser terms, leave out units without comparable ones, or weight by "
         "method='logit'."
     )
 

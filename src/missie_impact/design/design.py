@@ -37,11 +37,13 @@ class WeightModel:
 
     Attributes
     ----------
-    covariates : columns x_i of n rows, as a numerics design
-    score : (n,) psi_i = score_i x_i, weights of the risk set included; sums to zero over rows at the estimate
+    covariates : columns x_i of the rows of the equations, as a numerics design
+    score : psi_i = score_i x_i, weights of the risk set included; sums to zero over these rows at the estimate
     slope : (n,) derivative of ``Design.weight`` by x_i' gamma
     bread : (k, k) inverse of - sum_i d psi_i / d gamma
     coef : (k,) gamma
+    rows : row of the risk set of each row of the equations; None: all n in their order. A row that stands in them
+        several times has its weight from the last one
     """
 
     covariates: Covariates
@@ -49,6 +51,7 @@ class WeightModel:
     slope: Floats
     bread: Floats
     coef: Floats
+    rows: Positions | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from missie_impact.design.balancing import balance_means
+from missie_impact.design.balancing import balance_both_arms, balance_means
 from missie_impact.design.design import Design, Estimand, WeightModel, flow_of, left_out, reason_of
 from missie_impact.design.propensity import Propensity, fit_propensity, score_model
 from missie_impact.design.support import support_of
@@ -28,8 +28,8 @@ def weight(risk: RiskSet, *, on: Sequence[str], estimand: Target = "att", method
     on : controls to compare on, in the language of controls; in trials the mission year is added as a factor
     estimand : with e the propensity of a unit, "att": treated 1, others e / (1 - e); "ate": 1 / e and 1 / (1 - e);
         "ato" (overlap): 1 - e and e
-    method : "logit", or "entropy" ("att" only): weights exp(x'g) of untreated units whose means of every term equal
-        those of the treated exactly
+    method : "logit", or "entropy": weights exp(x'g) under which untreated units ("att") have exactly the means of the
+        treated in every term, or each arm ("ate") those of all units; the "ato" has no means known beforehand
 
     Returns
     -------
@@ -47,7 +47,7 @@ def weight(risk: RiskSet, *, on: Sequence[str], estimand: Target = "att", method
     References
     ----------
     Hirano, Imbens and Ridder (2003), Econometrica 71, 1161-1189; Li, Morgan and Zaslavsky (2018), JASA 113, 390-400;
-    Hainmueller (2012), Political Analysis 20, 25-46.
+    Hainmueller (2012), Political Analysis 20, 25-46; Chan, Yam and Zhang (2016), JRSS B 78, 673-700, for both arms.
 
     Examples
     --------
@@ -63,15 +63,17 @@ def weight(risk: RiskSet, *, on: Sequence[str], estimand: Target = "att", method
         raise SettingsError(f"estimand: expected one of {list(get_args(Target))}, found {estimand!r}.")
     if method not in get_args(Method):
         raise SettingsError(f"method: expected one of {list(get_args(Method))}, found {method!r}.")
-    if method == "entropy" and estimand != "att":
+    if method == "entropy" and estimand == "ato":
         raise SettingsError(
-            f"entropy balancing moves untreated units to the means of the treated, the 'att'; found {estimand!r}. "
-            "Use method='logit' for it."
+            "entropy balancing gives units the means of a population known beforehand, the treated ('att') or all "
+            "units ('ate'); whom the 'ato' is about follows from the propensity. Use method='logit', whose overlap "
+            "weights balance the means of all terms exactly."
         )
     units, asked = read_units(risk, on), tuple(on)
     if method == "entropy":
-        balanced = balance_means(units)
-        return _design(units, asked, balanced.weight, "att", "entropy balancing", balanced.model, balanced.notes)
+        balanced = balance_means(units) if estimand == "att" else balance_both_arms(units)
+        words = "entropy balancing" if estimand == "att" else "entropy balancing of both arms"
+        return _design(units, asked, balanced.weight, estimand, words, balanced.model, balanced.notes)
     fitted = fit_propensity(units)
     made, slope = _weights(fitted, units, estimand)
     model = score_model(fitted, units, slope)

@@ -19,7 +19,7 @@ from missie_impact.effects.model import Fitted
 from missie_impact.effects.nuisance import Logit, covariates_of, fit_logit
 from missie_impact.effects.rows import Clustering, Group, Rows
 from missie_impact.effects.standardise import Population
-from missie_impact.effects.weighting import fit_propensity, propensity_weights, treated_rows
+from missie_impact.effects.weighting import fit_propensity, population_of, propensity_weights, treated_rows
 from missie_impact.errors import SettingsError
 from missie_impact.numerics.binomial import fit_binomial
 from missie_impact.numerics.cells import Design
@@ -265,23 +265,26 @@ def weights_again(rows: Rows) -> Callable[[Floats], Floats]:
     known = known if rows.frequency is None else known * rows.frequency
     if weighting is None or compared is None:
         return lambda times: known[None, :]
-    names: dict[str, Population] = {"ate": "all", "ato": "overlap"}
-    population = names.get(compared.estimand, "treated")
+    population = population_of(rows, None)
     place, base = weighting.positions, _base(rows)
     z, treated = weighting.scores.design.written_out(), rows.treated.astype(np.float64)
     counts = (weighting.scores.row != 0.0) & (compared.weight[place] > 0)  # rows of the weights' model
     start = weighting.coef if weighting.coef is not None else np.zeros(z.shape[1])
-    x, arm, at = z[counts], treated[place][counts], place[counts]
+    x, at = z[counts], place[counts]
+    arm = (weighting.scores.row > 0).astype(np.float64)[counts] if weighting.balancing else treated[at]
+    last = np.zeros(len(place), dtype=bool)
+    last[np.unique(place[::-1], return_index=True)[1]] = True  # of each row the last one makes the weight
+    last = last[::-1][counts]
 
     def again(times: Floats) -> Floats:
         coef = fit_many(arm, x, times[:, at] * base[at], start, balancing=weighting.balancing)
         eta = coef @ x.T
         if weighting.balancing:
-            made = np.where(arm == 1, 1.0, np.exp(eta))
+            made = np.where(arm == 1, 1.0, np.exp(eta))  # those to be like weigh one
         else:
             made = propensity_weights(special.expit(eta), np.broadcast_to(arm, eta.shape), population)[0]
         whole = np.zeros(times.shape)
-        whole[:, at] = made * base[at]
+        whole[:, at[last]] = (made * base[at])[:, last]
         return whole
 
     return again

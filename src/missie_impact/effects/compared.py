@@ -18,7 +18,13 @@ Positions = NDArray[np.intp]
 
 MATCHED_SET = "matched_set"
 MISSION_OF_SET = "mission_of_the_matched_set"
-POPULATIONS = {"att": "treated", "att_on_support": "treated on support", "ate": "all", "ato": "overlap"}
+POPULATIONS = {
+    "att": "treated",
+    "att_on_support": "treated on support",
+    "ate": "all",
+    "ate_on_support": "all on support",
+    "ato": "overlap",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +33,8 @@ class WeightScores:
 
     Attributes
     ----------
-    positions : (m,) rows of the risk set that the equations run over
+    positions : (m,) rows of the risk set that the equations run over; of a row that stands there several times the last
+        one makes the weight
     scores : the equations: covariates of these rows, their scores, and the inverse derivative
     slope : (n,) derivative of each row's weight, sampling weight included, in the linear predictor of its score
     balancing : exponential weights that balance moments, not a logit of the treatment
@@ -48,7 +55,7 @@ class Compared:
     Attributes
     ----------
     weight : (n,) of the design alone
-    estimand : "att", "att_on_support", "ate" or "ato"
+    estimand : "att", "att_on_support", "ate", "ate_on_support" or "ato"
     method : in words
     sets : (n,) matched set of each row, -1 for none; None without sets
     pairs : (m, 2) positions of treated and control rows where controls were used again, else None
@@ -109,10 +116,9 @@ def _weight_scores(model: Any, sampling: Floats | None, balancing: bool) -> Weig
     design: Covariates = model.covariates
     slope = np.asarray(model.slope, dtype=np.float64)
     scores = Scores(design, np.asarray(model.score, dtype=np.float64), np.asarray(model.bread), float(design.n_rows))
-    coef = getattr(model, "coef", None)
-    return WeightScores(
-        np.arange(design.n_rows), scores, slope if sampling is None else slope * sampling, balancing, coef
-    )
+    coef, rows = getattr(model, "coef", None), getattr(model, "rows", None)
+    positions = np.arange(design.n_rows) if rows is None else np.asarray(rows, dtype=np.intp)
+    return WeightScores(positions, scores, slope if sampling is None else slope * sampling, balancing, coef)
 
 
 def add_set_columns(

@@ -192,7 +192,7 @@ def population_of(rows: Rows, asked: Population | None) -> Population:
     """Population that the weights stand for, from the design where there is one."""
     if rows.compared is None:
         return asked or "treated"
-    names: dict[str, Population] = {"ate": "all", "ato": "overlap"}
+    names: dict[str, Population] = {"ate": "all", "ate_on_support": "all", "ato": "overlap"}
     own = names.get(rows.compared.estimand, "treated")
     if asked is not None and asked != own:
         raise SettingsError(
