@@ -19,7 +19,7 @@ from missie_impact.flow import Flow, FlowStep
 from missie_impact.numerics.cells import Column
 from missie_impact.numerics.covariance import Clusters, clusters_of, covariance
 from missie_impact.numerics.poisson import PoissonFit, fit_poisson, poisson_scores
-from missie_impact.numerics.poisson_bias import three_way_bias
+from missie_impact.numerics.poisson_bias import three_way_bias, three_way_covariance
 from missie_impact.risksets.controls import Control, check_listed, parse_control, variables_of
 from missie_impact.risksets.riskset import RiskSet, check_names
 
@@ -39,8 +39,9 @@ class PoissonOptions:
     conf_level : of intervals
     correction : "g_over_gm1" is G / (G - 1); "cr0" none; "cr1" the first times (N - 1) / (N - K), K counting columns
         and effects that are not nested in the cluster, which is the default of R's fixest
-    three_way : take the incidental bias of sender x year, receiver x year and pair effects out of the coefficients:
-        the columns (sender, receiver, year)
+    three_way : take the incidental bias of sender x year, receiver x year and pair effects out of the coefficients,
+        and out of errors clustered by pair: the columns (sender, receiver, year); such errors take no
+        ``correction``
 
     Examples
     --------
@@ -318,6 +319,11 @@ def _result(
         bias = three_way_bias(fit, codes[0], codes[1], codes[2])
         coef = coef - bias
         notes.append("coefficients corrected for the incidental bias of three-way effects (Weidner and Zylkin)")
+        if len(clusters) == 1 and _hold_pairs(codes, clusters[0]):
+            matrix = three_way_covariance(fit, codes[0], codes[1], codes[2], clusters[0])
+            notes.append("errors corrected for what three-way effects take out of the scores")
+        else:
+            notes.append("errors not corrected for three-way effects: their clusters do not hold whole pairs")
     shown = [j for j, c in enumerate(fit.columns) if model.term_of[c] < len(treated)]
     scales = [
         MEAN_RATIO if i == 0 else f"{MEAN_RATIO}:{model.names[fit.columns[j]].label}" for i, j in enumerate(shown)
@@ -341,6 +347,12 @@ def _result(
         coef_covariances={vcov: total}, degrees={vcov: cov.df if len(dims) == 2 else math.inf},
         notes=tuple(notes), log_likelihood=fit.log_likelihood,
     )  # fmt: skip
+
+
+def _hold_pairs(codes: Sequence[NDArray[np.intp]], clusters: Clusters) -> bool:
+    """Whether every sender and receiver lie in one cluster with all their years."""
+    pair = clusters_of(codes[0], codes[1])
+    return len(np.unique(pair.codes * clusters.count + clusters.codes)) == pair.count
 
 
 def _degrees_factor(fit: PoissonFit, clusters: Sequence[Clusters]) -> float:
