@@ -99,10 +99,10 @@ def test_the_whole_comparison_says_what_it_is(panel_of):
 
 
 def test_exports_with_zeros_whether_or_not_a_firm_entered(panel_of):
-    # of four firms on the mission one exports 4 + 2 million after it, one 100 in the mission year only; of six others
+    # of four firms on the mission one exports 6 million after it, one 100 in the mission year only; of six others
     # two export 1,000 a year. Others may enter Kenya too, which nobody does.
     history = (
-        "go0 FR 2011: 4000000 2000000\ngo1 FR 2010: 100\ngo2 DE 2009: x x x x x\ngo3 DE 2009: x\n"
+        "go0 FR 2011: 4000000 1999000 1000\ngo1 FR 2010: 100\ngo2 DE 2009: x x x x x\ngo3 DE 2009: x\n"
         "st0 FR 2011: x x x x\nst1 FR 2012: x x\n" + "\n".join(f"no{i} DE 2008: x x x x" for i in range(4))
     )
     panel = panel_of(history, missions="\n".join(f"go{i} FR 2010-05-01" for i in range(4)))

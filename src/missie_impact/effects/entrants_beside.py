@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import cast
 
 import narwhals as nw
 import numpy as np
@@ -85,10 +86,9 @@ def entering(panel: Panel, outcome: Outcome, cluster: ClusterChoice, controls: S
     rows = read_rows(risk, Request(controls, years, cluster=(cluster,)))
     everyone = Group("all", np.ones(rows.n, dtype=bool))
     result, fitted, sums = estimate_group(rows, everyone, "logit", over_treated)
-    assert sums is not None  # risk scales always have them
     task = Task(OUTCOMES.get(risk.question, risk.roles.outcome), "logit", "logit", "treated", over_treated)
     effect = put_together(risk, rows, (result,), task, DEFAULT_OPTIONS, flow_of(risk.flow, fitted))
-    return Entering(effect, risk, rows.clusterings[0], sums)
+    return Entering(effect, risk, rows.clusterings[0], cast(SumsOf, sums))
 
 
 def unconditional_effects(
@@ -102,21 +102,23 @@ def unconditional_effects(
     seen = _later(panel, made.risk, outcome)
     found, notes = {ENTERING: made.effect}, []
     there = "trading in t+3" if outcome == "trade" else "an affiliate in t+3"
-    effect = _entry_of(_with_outcome(seen, "there_later"), cluster, controls)
-    found[there] = replace(effect, outcome=f"{there}, whether or not entered")
     threshold = LATER * panel.definitions.indicator_winsor_eur
-    for name, column in ((EXPORTS, EUR), (WINSORISED, CUT)):
+
+    def of_exports(name: str, column: str) -> Effect:
+        effect = _exports(seen, column, cluster, controls)
+        return replace(effect, outcome=f"{name}, EUR", notes=(*effect.notes, *_tails(seen, column, threshold)))
+
+    def of_presence() -> Effect:
+        effect = market_entry(_with_outcome(seen, "there_later"), cluster=cluster, controls=controls)
+        return replace(effect, outcome=f"{there}, whether or not entered")
+
+    tasks: dict[str, Callable[[], Effect]] = {there: of_presence, EXPORTS: partial(of_exports, EXPORTS, EUR)}
+    for name, task in (tasks | {WINSORISED: partial(of_exports, WINSORISED, CUT)}).items():
         try:
-            effect = _exports(seen, column, cluster, controls)
+            found[name] = task()
         except MissieError as error:
             notes.append(f"no effect on {name}: {str(error).split('. ')[0]}")
-            continue
-        found[name] = replace(effect, outcome=f"{name}, EUR", notes=(*effect.notes, *_tails(seen, column, threshold)))
     return found, tuple(notes)
-
-
-def _entry_of(risk: RiskSet, cluster: ClusterChoice, controls: Sequence[str] | None) -> Effect:
-    return market_entry(risk, cluster=cluster, controls=controls)
 
 
 def _with_outcome(risk: RiskSet, column: str) -> RiskSet:
