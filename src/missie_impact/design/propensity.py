@@ -10,10 +10,10 @@ from scipy import special
 
 from missie_impact.design.design import WeightModel
 from missie_impact.design.units import Floats, Mask, Units
-from missie_impact.errors import SeparationError
+from missie_impact.errors import NoEventError, SeparationError
 from missie_impact.numerics.binomial import BinomialFit, fit_binomial
 from missie_impact.numerics.design import Column, Design, Factor, build_design
-from missie_impact.numerics.separation import SeparatedLevel, Settled, settle
+from missie_impact.numerics.separation import SeparatedLevel, Settled, settle, telling
 
 FEW_NAMES = 6
 
@@ -80,9 +80,15 @@ def score_model(fitted: Propensity, units: Units, slope: Floats) -> WeightModel:
 
 def settle_units(units: Units, design: Design) -> Settled:
     """Leave out levels without treated units or without controls, and columns that say nothing new."""
-    weight = units.own_weight() > 0
+    treated, weight = units.treated.astype(np.float64), units.own_weight() > 0
     frequency = np.where(weight, 1.0 if units.frequency is None else units.frequency, 0.0)
-    return settle(units.treated.astype(np.float64), design, frequency=frequency, probability=units.probability)
+    try:
+        return settle(treated, design, frequency=frequency, probability=units.probability)
+    except NoEventError as error:
+        raise SeparationError(
+            f"by the controls {telling(treated, design, (frequency,)) or ''} every unit is treated for certain, or "
+            "untreated for certain, so nobody is comparable. Leave out the control that tells the arms apart."
+        ) from error
 
 
 def on_all_rows(units: Units, settled: Settled) -> Design:

@@ -33,6 +33,7 @@ class Units:
     treated : (n,) whether treated
     variables : what they are compared on, as factors and columns of n rows
     left_out : default controls that the table does not hold
+    constant : controls that do not vary, which cannot tell units apart
     frequency, probability : (n,) weights of the risk set, or None for one
     unit : (n,) number of the unit of each row
     first : positions of each unit's first row, in the order of unit numbers
@@ -45,6 +46,7 @@ class Units:
     treated: Mask
     variables: tuple[Factor | Column, ...]
     left_out: tuple[str, ...]
+    constant: tuple[str, ...]
     frequency: Floats | None
     probability: Floats | None
     unit: Positions
@@ -61,7 +63,9 @@ class Units:
     @property
     def notes(self) -> tuple[str, ...]:
         """What was asked for and is not there."""
-        return (f"not in the table, so left out: {list(self.left_out)}",) if self.left_out else ()
+        notes = [f"not in the table, so left out: {list(self.left_out)}"] if self.left_out else []
+        notes += [f"controls without variation left out: {', '.join(self.constant)}"] if self.constant else []
+        return tuple(notes)
 
     def own_weight(self) -> Floats:
         """Weight of each row in the risk set itself, zero in all but a unit's first row."""
@@ -125,11 +129,14 @@ def read_units(risk: RiskSet, on: Sequence[str], exact: Sequence[str] = (), *, a
             f"expected treated and untreated rows, found {int(treated.sum())} treated among {len(treated)}."
         )
     unit, first = _units(frame, unit_keys)
+    made = variables_of(frame, used)
+    variables = _distinct(made)
     return Units(
         risk=risk,
         treated=treated,
         left_out=controls.left_out,
-        variables=_distinct(variables_of(frame, used)),
+        constant=tuple(v.values.name for v in made if v.values.name not in {kept.name for kept in variables}),
+        variables=variables,
         frequency=_numbers(frame, roles.frequency),
         probability=_numbers(frame, roles.probability),
         unit=unit,

@@ -20,7 +20,7 @@ from missie_impact.effects.standardise import RISK_SCALES, Population, risk_scal
 from missie_impact.errors import NoEventError, NoParticipantError, PositivityError, SettingsError
 from missie_impact.numerics.cells import Design
 from missie_impact.numerics.covariance import fit_scores
-from missie_impact.numerics.separation import SeparatedLevel
+from missie_impact.numerics.separation import SeparatedLevel, telling
 
 Floats = NDArray[np.float64]
 Positions = NDArray[np.intp]
@@ -117,9 +117,10 @@ def fit_propensity(
     try:
         logit = fit_logit(treated, design, weight, start)
     except NoEventError as error:
+        named = telling(treated, design, weight)
         raise PositivityError(
-            "positivity: by the controls every row is treated for certain, or untreated for certain. Leave out the "
-            "control that tells the arms apart."
+            f"positivity: by the controls {named or ''} every row is treated for certain, or untreated for certain. "
+            "Leave out the control that tells the arms apart."
         ) from error
     if logit.lost:
         raise PositivityError(

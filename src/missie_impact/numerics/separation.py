@@ -160,6 +160,31 @@ def _separated(
     return found
 
 
+def telling(y: Floats, design: Design, weights: Sequence[Floats | None] = ()) -> list[str]:
+    """Name the variables each of which tells events from other rows for certain, on its own.
+
+    Parameters
+    ----------
+    y : (n,) 0 or 1
+    weights : (n,) each; a row that weighs nothing does not count
+    """
+    there: Mask = np.ones(len(y), dtype=bool)
+    for weight in weights:
+        there &= True if weight is None else weight > 0
+    events, others = there & (y > 0), there & (y <= 0)
+    if not (events.any() and others.any()):
+        return []
+    names = []
+    for position, (name, levels) in enumerate(design.layout.factors):
+        level = design.codes[design.cell, position]
+        seen = [np.bincount(level[rows], minlength=len(levels)) > 0 for rows in (events, others)]
+        names += [] if (seen[0] & seen[1]).any() else [name]
+    for term, values in zip(design.terms[design.n_dummies :], design.continuous, strict=True):
+        apart = values[events].min() > values[others].max() or values[events].max() < values[others].min()
+        names += [term.name] if apart else []
+    return names
+
+
 def find_separation(
     y: Floats, design: Design, weight: Floats | None = None, *, tolerance: float = 1e-6
 ) -> Separation | None:
