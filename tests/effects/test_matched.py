@@ -25,10 +25,8 @@ def sampled(seed=5, n=320, firms=160):
 
 
 def free(table):
-    """Rows that may serve as controls: untreated, of a firm without a treated row in their year."""
-    busy = set(zip(*table.loc[table["treated"] == 1, ["firm", "year"]].to_numpy().T.tolist(), strict=True))
-    pairs = zip(table["firm"], table["year"], strict=True)
-    return np.flatnonzero(np.array([(f, y) not in busy for f, y in pairs]) & (table["treated"] == 0).to_numpy())
+    """Rows that may serve as controls of other firms."""
+    return np.flatnonzero(table["treated"] == 0)
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +197,29 @@ def test_neighbours_are_the_nearest_controls_of_other_firms(make, table):
         other = rows[(firm[rows] != firm[used]) & (year[rows] == year[used])]
         distance = np.abs(design.score[other] - design.score[used])
         assert sorted(np.abs(design.score[near] - design.score[used])) == pytest.approx(sorted(distance)[:4])
+
+
+@pytest.mark.parametrize("method", ["propensity", "mahalanobis"])
+def test_matches_are_the_nearest_rows_of_other_firms(make, table, method):
+    """A firm lends its untreated rows to others in a year in which it is treated, and never to itself."""
+    crowded = table.assign(firm=table["firm"] % 40).sort_values(["firm", "year"], ignore_index=True, kind="stable")
+    risk = make.risk_set(crowded, firm="firm", year="year")
+    design = match(risk, on=["x", "z"], method=method, ratio=2, replace=True)
+    rows = risk.collect(["firm", "year", "treated", "x", "z"])
+    firm, year, on = rows["firm"].to_numpy(), rows["year"].to_numpy(), rows["treated"].to_numpy() == 1
+    place = design.score[:, None] if method == "propensity" else rows[["x", "z"]].to_numpy()
+    arms = [place[on], place[~on]]
+    within = sum((len(a) - 1) * np.cov(a.T, ddof=1) for a in arms) / (len(place) - 2)
+    inverse = np.linalg.inv(np.atleast_2d(within))
+    lent = 0
+    for t in np.flatnonzero(on):
+        other = np.flatnonzero(~on & (year == year[t]) & (firm != firm[t]))
+        distance = np.einsum("ij,jk,ik->i", place[other] - place[t], inverse, place[other] - place[t])
+        mates = design.pairs[design.pairs[:, 0] == t, 1]
+        assert set(mates) <= set(other)
+        assert sorted(distance[np.isin(other, mates)]) == pytest.approx(sorted(distance)[:2], abs=1e-8)
+        lent += sum((on & (firm == firm[c]) & (year == year[c])).any() for c in mates)
+    assert lent > 10
 
 
 def test_residuals_by_hand():

@@ -72,8 +72,9 @@ def match(
 
     Notes
     -----
-    A unit is a row, in exit trials a pair and trial with all its years. A firm is never its own control: rows of a
-    firm that is treated within a stratum are no controls in it. Errors for matched designs: `docs/methods/design.md`.
+    A unit is a row, in exit trials a pair and trial with all its years. A firm is never its own control. Without
+    replacement, rows of a firm that is treated within a stratum are nobody's controls in it; with replacement they may
+    serve other firms. Errors for matched designs: `docs/methods/design.md`.
 
     Examples
     --------
@@ -92,13 +93,15 @@ def match(
             "the risk set holds frequency weights other than one, and a row that stands for several units cannot be "
             "matched once. Write these rows out, or use weight(...)."
         )
-    candidates = _candidates(units)
+    candidates = _candidates(units, lend=replace)
     distance = _by_points(units, seed) if method == "mahalanobis" else _by_score(units, seed, method)
     rows = units.first
     mine = rows[units.treated[rows] & distance.comparable[rows]]
     theirs = rows[candidates[rows] & distance.comparable[rows]]
     caliper = np.inf if caliper_sd is None else caliper_sd * distance.deviation
-    found = distance.pair(mine, theirs, caliper, ratio, replace)
+    more = _most_own(units, mine, theirs) if replace else 0
+    found = distance.pair(mine, theirs, caliper, ratio + more, replace)
+    found = _of_others(units, mine, theirs, found)[:, :ratio] if more else found
     if not len(mine) or not (found >= 0).any():
         raise NoParticipantError(
             f"no treated unit of {int(units.treated[rows].sum())} finds a control: expected untreated units in the "
@@ -201,22 +204,49 @@ def _by_points(units: Units, seed: int | None) -> _Distance:
     return _Distance(pair, 1.0, np.ones(units.n, dtype=bool), None, ())
 
 
-def _candidates(units: Units) -> Mask:
-    """Untreated rows whose firm is not treated in the same stratum, and that weigh something in the risk set."""
+def _candidates(units: Units, *, lend: bool) -> Mask:
+    """Untreated rows that weigh something in the risk set.
+
+    Unless firms ``lend``, those of firms treated in the same stratum are none: who takes a control from the others
+    would have to know which of them may still go to whom.
+    """
     free = ~units.treated
     if units.probability is not None:
         free = free & (units.probability > 0)
-    if units.firm is None:
+    if units.firm is None or lend:
         return free
-    key = units.stratum.astype(np.int64) * (int(units.firm.max()) + 1) + units.firm
+    key = _firm_in_stratum(units)
     return free & ~np.isin(key, key[units.treated])
+
+
+def _firm_in_stratum(units: Units) -> Positions:
+    firm = np.arange(units.n) if units.firm is None else units.firm
+    return units.stratum.astype(np.int64) * (int(firm.max()) + 1) + firm
+
+
+def _most_own(units: Units, mine: Positions, theirs: Positions) -> int:
+    """Most candidates that a treated unit finds in its own firm and stratum."""
+    if units.firm is None:
+        return 0
+    key = _firm_in_stratum(units)
+    own, number = np.unique(key[theirs], return_counts=True)
+    return int(number[np.isin(own, key[mine])].max(initial=0))
+
+
+def _of_others(units: Units, mine: Positions, theirs: Positions, found: Positions) -> Positions:
+    """Put candidates of the treated unit's own firm out, the others moving up."""
+    key = _firm_in_stratum(units)
+    other = (found != NOBODY) & (key[theirs[found]] != key[mine][:, None])
+    order = np.argsort(~other, axis=1, kind="stable")
+    return np.take_along_axis(np.where(other, found, NOBODY), order, axis=1)
 
 
 def _own_firm_note(units: Units, candidates: Mask) -> tuple[str, ...]:
     own = int((~units.treated & ~candidates)[units.first].sum())
     if not own or units.firm is None:
         return ()
-    return (f"{own:,} untreated units of firms treated in the same stratum are no controls",)
+    return (f"{own:,} untreated units of firms treated in the same stratum are no controls; they may be those of other "
+            "firms with replace=True",)  # fmt: skip
 
 
 def _ranks(units: Units, score: Floats | None, seed: int | None) -> Positions:
