@@ -8,6 +8,7 @@ from missie_impact.errors import SettingsError
 from missie_impact.numerics.design import Column, Factor, build_design
 from missie_impact.numerics.frailty_data import frailty_data
 from missie_impact.numerics.gamma_frailty import fit_gamma_frailty, gamma_loglik_at, gamma_scores
+from missie_impact.validity.frailty_recovery import late_entrants
 
 
 def number(labels):
@@ -103,3 +104,16 @@ def test_boundary_and_too_many_events():
     assert fit.variance == 0.0 and fit.p_value == 1.0 and "boundary" in fit.notes[0]
     with pytest.raises(SettingsError, match="found 400 in one cluster"):
         fit_gamma_frailty(frailty_data(y, design, np.zeros(800, dtype=int)))
+
+
+def test_a_step_far_beyond_the_maximum_is_not_taken():
+    # a draw in which Newton's first step from the best start leads to a log variance of 649
+    rows = late_entrants(4_000, 700_292, "gamma")
+    treated = Factor("treated", rows["treated"].to_numpy(), ("0", "1"))
+    design = build_design([treated], [Column("x", rows["x"].to_numpy())])
+    outcome, before = rows["outcome"].to_numpy(float), rows["before_entry"].to_numpy() == 1
+    data = frailty_data(outcome, design, number(rows["unit"]), before_entry=before)
+    fit = fit_gamma_frailty(data)
+    assert fit.gradient < 1e-7
+    at = [gamma_loglik_at(fit.coef, fit.variance * f, data) for f in (0.8, 1.25)]
+    assert max(at) < fit.log_likelihood

@@ -14,12 +14,12 @@ from missie_impact.effects.curves import Curve
 from missie_impact.effects.entrants_beside import Stayed, always_entrant_bounds, entering, unconditional_effects
 from missie_impact.effects.exit import market_exit
 from missie_impact.effects.followed import Followed, follow
-from missie_impact.effects.points import DEFAULT_CURVE, CurveOptions, added, arm_of, clusters_or_rows
+from missie_impact.effects.points import DEFAULT_CURVE, CurveOptions, added, arm_of, joint_covariance
 from missie_impact.effects.result import Effect
 from missie_impact.effects.rows import ClusterChoice
 from missie_impact.effects.survival import survival_curve
 from missie_impact.errors import MissieError, NoParticipantError, SchemaError
-from missie_impact.numerics.bands import influence_covariance, interval_of
+from missie_impact.numerics.bands import interval_of
 from missie_impact.panel import Panel
 from missie_impact.risksets.entrants import entrant_risk_set
 from missie_impact.risksets.entry import Outcome
@@ -213,7 +213,7 @@ def _stayed(followed: Followed, options: CurveOptions) -> Stayed:
 
 def _differences(stayed: Stayed, options: CurveOptions) -> pd.DataFrame:
     """Survival of both arms and their difference, with joint errors."""
-    covariance = influence_covariance(stayed.columns, clusters_or_rows(stayed.followed))
+    covariance = joint_covariance(stayed.followed, stayed.columns)
     n = len(stayed.years)
     unit = np.eye(n)
     select = np.block([[unit, 0 * unit], [0 * unit, unit], [unit, -unit]])

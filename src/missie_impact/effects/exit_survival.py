@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from missie_impact.effects.across import side_by_side, sums_of_means
 from missie_impact.effects.exit_time import FollowUp, empty_years, in_years
-from missie_impact.effects.groups import FIXED, Scales, coefficient_covariance
+from missie_impact.effects.groups import FIXED, Scales, covariance_with
 from missie_impact.effects.model import Fitted
 from missie_impact.effects.rows import Clustering
-from missie_impact.effects.stacked import Sums
+from missie_impact.effects.stacked import Sums, stacked_means
 from missie_impact.effects.standardise import conditional_scales
 from missie_impact.numerics.contrasts import Estimates
 from missie_impact.numerics.covariance import correction_factor, dimensions
@@ -55,6 +55,7 @@ def survival_scales(fitted: Fitted, follow: FollowUp) -> Scales:
             difference_years=(),
         )
         names, values, gradient = survival_gradient(estimates.names, estimates.value, followed, n_years)
+        estimates = _weights_estimated(fitted, follow, estimates, positions, clustering)
         if estimates.means is not None and estimates.slope is not None and conditional.sums is not None:
             whole = sums_of_means(fitted, estimates.means, positions, gradient @ estimates.slope)
             sums = side_by_side(whole, conditional.sums)
@@ -66,6 +67,24 @@ def survival_scales(fitted: Fitted, follow: FollowUp) -> Scales:
             covariances[label] = _joined(marginal, conditional.covariances[label], link)
     notes = (*follow.notes, *([f"held as at time zero: {', '.join(held)}"] if held else []))
     return Scales((*names, *conditional.names), np.concatenate([values, conditional.values]), covariances, notes, sums)
+
+
+def _weights_estimated(
+    fitted: Fitted, follow: FollowUp, estimates: Estimates, positions: NDArray[np.intp], clustering: Clustering
+) -> Estimates:
+    """Put the estimation of the weights into the covariances, where the design estimated them."""
+    weighting = fitted.rows.weighting
+    if weighting is None or estimates.means is None or estimates.slope is None:
+        return estimates
+    if not clustering.dimensions:
+        clustering = replace(clustering, dimensions=(follow.unit,), correction="cr0")
+    slope = estimates.slope
+    stacked, fixed = (
+        slope @ matrix @ slope.T for matrix in stacked_means(fitted, weighting, estimates.means, positions, clustering)
+    )
+    return replace(
+        estimates, stacked=replace(estimates.stacked, matrix=stacked), fixed=replace(estimates.fixed, matrix=fixed)
+    )
 
 
 def _years_of_group(fitted: Fitted, follow: FollowUp) -> int:
@@ -88,8 +107,8 @@ def _links(
     unknown = np.full(size, np.nan)
     if estimates.means is None or estimates.slope is None or sums is None:
         return unknown, unknown
-    model = coefficient_covariance(fitted, clustering).matrix
-    fixed = gradient @ estimates.slope @ estimates.means.gradient @ model[:, k]
+    model = covariance_with(fitted, clustering, k)
+    fixed = gradient @ estimates.slope @ estimates.means.gradient @ model
     parts = dimensions(clustering.dimensions or (follow.unit,))
     link, variance = np.zeros(size), 0.0
     for part, sign in parts:
@@ -100,7 +119,7 @@ def _links(
         link += factor * added[:, :size].T @ added[:, size]
         variance += factor * float(added[:, size] @ added[:, size])
     if not clustering.dimensions and variance > 0:
-        link *= np.sqrt(model[k, k] / variance)
+        link *= np.sqrt(model[k] / variance)
     return link, fixed
 
 

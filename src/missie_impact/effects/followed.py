@@ -148,7 +148,7 @@ def describe(followed: Followed) -> tuple[str, tuple[str, ...]]:
     weighted = followed.rows.probability is not None
     design = "as observed, weighted" if weighted else "as observed: arms that differ are shown as they are"
     if weighted:
-        notes.append("weights are taken as known in the errors")
+        notes.append(weights_note(followed.rows))
     if followed.risk.design == "trials":
         design = f"trials from time zero, {design}"
     return design, tuple(notes)
@@ -191,6 +191,14 @@ def _switches(treated: Mask, unit: Clusters, there: Mask) -> bool:
     number = np.bincount(unit.codes[there], minlength=unit.count)
     on = np.bincount(unit.codes[there], treated[there], minlength=unit.count)
     return bool(((on > 0) & (on < number)).any())
+
+
+def weights_note(rows: Rows, *, included: bool = True) -> str:
+    """Say whether errors count that weights were estimated; empty without weights."""
+    if rows.probability is None:
+        return ""
+    counted = included and rows.weighting is not None
+    return "errors count the estimation of the weights" if counted else "weights are taken as known in the errors"
 
 
 def _weighted(rows: Rows) -> Mask:

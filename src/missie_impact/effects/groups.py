@@ -24,7 +24,7 @@ from missie_impact.errors import (
 )
 from missie_impact.flow import Flow, FlowStep
 from missie_impact.numerics.cells import Term
-from missie_impact.numerics.covariance import Covariance, clusters_of, covariance
+from missie_impact.numerics.covariance import Covariance, clusters_of, correction_factor, covariance
 from missie_impact.numerics.links import LinkName
 
 Floats = NDArray[np.float64]
@@ -109,6 +109,19 @@ def coefficient_covariance(fitted: Fitted, clustering: Clustering, *, fixed_weig
     if clustering.name == "hc0":
         return covariance(fitted.scores)
     return Covariance(fitted.fit.bread, (), "model", np.inf)
+
+
+def covariance_with(fitted: Fitted, clustering: Clustering, k: int) -> Floats:
+    """Covariance of all coefficients with one of them, (k,), without the matrix where one dimension allows it."""
+    plain = len(clustering.dimensions) == 1 and clustering.correction in ("cr0", "g_over_gm1")
+    if fitted.rows.weighting is not None or not plain:
+        return np.asarray(coefficient_covariance(fitted, clustering).matrix[:, k], dtype=np.float64)
+    scores, own = fitted.scores, clusters_of(clustering.dimensions[0].codes[fitted.used])
+    of_row = scores.row * replace(scores.design, offset=None).predict(scores.bread[k])
+    influence = np.bincount(own.codes, of_row, minlength=own.count)
+    factor = correction_factor(clustering.correction, scores.n_clusters(own), scores.n_rows, len(scores.bread))
+    column: Floats = factor * scores.bread @ scores.design.sums(scores.row * influence[own.codes])
+    return column
 
 
 def no_estimate(rows: Rows, group: Group, names: Sequence[str], reason: str) -> GroupResult:

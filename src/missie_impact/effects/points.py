@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from missie_impact.effects.followed import Followed
+from missie_impact.effects.stacked import of_weights, weight_derivative, weight_ratio
 from missie_impact.errors import SettingsError
 from missie_impact.numerics.bands import (
     DRAWS,
@@ -149,8 +151,30 @@ def curve_covariance(followed: Followed, arm: Arm, column: int, greenwood: bool 
         place = np.searchsorted(curves.time, arm.time, side="right")
         variance = np.concatenate([[0.0], np.cumsum(steps)])[place]
         return greenwood_covariance(np.concatenate([[1.0], curves.survival])[place], variance)
-    columns = [(arm.positions, added(followed, arm, column, float(t))) for t in arm.time]
-    return influence_covariance(columns, clusters_or_rows(followed))
+    return joint_covariance(followed, [(arm.positions, added(followed, arm, column, float(t))) for t in arm.time])
+
+
+def joint_covariance(followed: Followed, columns: Sequence[tuple[Codes, Floats]]) -> Floats:
+    """Covariance of numbers from what each row adds to them, the estimation of a design's weights included.
+
+    Parameters
+    ----------
+    columns : for each of r numbers, positions of its rows and what each adds, from :func:`added`
+    """
+    weighting, further = followed.rows.weighting, None
+    if weighting is not None:
+        # rows on their own come divided by the root of their frequency
+        root = np.ones(followed.rows.n)
+        if not followed.clusters and followed.rows.frequency is not None:
+            root = np.sqrt(followed.rows.frequency)
+        slopes = [
+            weight_derivative(
+                weighting, rows, (each * root[rows] * weight_ratio(followed.rows, weighting, rows))[:, None]
+            )
+            for rows, each in columns
+        ]
+        further = of_weights(weighting, np.hstack(slopes))
+    return influence_covariance(columns, clusters_or_rows(followed), further)
 
 
 def points(

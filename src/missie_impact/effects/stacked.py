@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from missie_impact.effects.compared import WeightScores
 from missie_impact.effects.model import Fitted
-from missie_impact.effects.rows import Clustering
+from missie_impact.effects.rows import Clustering, Rows
 from missie_impact.numerics.contrasts import Means, sum_by
 from missie_impact.numerics.covariance import (
     Clusters,
@@ -133,14 +133,34 @@ def mean_steps(
     if weighting is None:
         return [model, averaged], [model]
     through_fit = _to_coef(fitted, weighting) @ means.gradient.T
-    # The weights also decide over whom is averaged: their derivative of the means beside that of the coefficients.
-    weight = fitted.weights(positions)
-    ratio = np.where(weight > 0, weighting.slope[positions] / np.where(weight > 0, weight, 1.0), 0.0)
-    if fitted.rows.frequency is not None:
-        ratio = ratio * fitted.rows.frequency[positions]
-    direct = _along(weighting, positions, means.moment * ratio[:, None])
-    whole = [model, _of_weights(weighting, through_fit + weighting.scores.bread.T @ direct), averaged]
-    return whole, [model, _of_weights(weighting, through_fit)]
+    whole = through_fit + _of_average(fitted, weighting, positions, means.moment)
+    return [model, _of_weights(weighting, whole), averaged], [model, _of_weights(weighting, through_fit)]
+
+
+def weights_in_means(
+    fits: Sequence[Fitted], weighting: WeightScores, positions: Positions, gradients: Sequence[Floats], moment: Floats
+) -> Sums:
+    """What estimating the weights adds to means of predictions that several fits to the same rows make together.
+
+    Parameters
+    ----------
+    positions : (m,) the averaged rows
+    gradients : (r, k) derivative of the means in the coefficients of each fit
+    moment : (m, r) what each averaged row adds
+    """
+    through = [_to_coef(f, weighting) @ g.T for f, g in zip(fits, gradients, strict=True)]
+    return _of_weights(weighting, np.sum(through, axis=0) + _of_average(fits[0], weighting, positions, moment))
+
+
+def _of_average(fitted: Fitted, weighting: WeightScores, positions: Positions, moment: Floats) -> Floats:
+    """The weights also decide over whom is averaged: what one unit of each weight score adds to the means by that."""
+    return weight_derivative(weighting, positions, moment * weight_ratio(fitted.rows, weighting, positions)[:, None])
+
+
+def weight_ratio(rows: Rows, weighting: WeightScores, positions: Positions) -> Floats:
+    """Derivative of the logarithm of each row's weight in the linear predictor of its score, zero without weight."""
+    weight = np.ones(len(positions)) if rows.probability is None else rows.probability[positions]
+    return np.where(weight > 0, weighting.slope[positions] / np.where(weight > 0, weight, 1.0), 0.0)
 
 
 def weight_derivative(weighting: WeightScores, positions: Positions, rows: Floats) -> Floats:

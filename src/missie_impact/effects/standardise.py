@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from missie_impact.effects.across import sums_of_coefficient, sums_of_means
-from missie_impact.effects.groups import FIXED, FIXED_WEIGHTS, Scales, coefficient_covariance
+from missie_impact.effects.groups import FIXED, FIXED_WEIGHTS, Scales, covariance_with
 from missie_impact.effects.model import Fitted
 from missie_impact.effects.rows import Clustering
 from missie_impact.effects.stacked import stacked_means
@@ -141,6 +141,6 @@ def conditional_scales(fitted: Fitted) -> Scales:
     values = np.array([np.exp(b), b][-len(names) :])
     covariances: dict[str, Floats] = {}
     for clustering in fitted.rows.clusterings:
-        variance = float(coefficient_covariance(fitted, clustering).matrix[k, k])
+        variance = float(covariance_with(fitted, clustering, k)[k])
         covariances[clustering.name] = covariances[clustering.name + FIXED] = np.full((len(names),) * 2, variance)
     return Scales(names, values, covariances, sums=sums_of_coefficient(fitted, k, len(names)))

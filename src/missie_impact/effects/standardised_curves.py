@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
@@ -11,13 +12,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from missie_impact.definitions import DEFAULT_CONTROLS
+from missie_impact.effects.compared import WeightScores
 from missie_impact.effects.curves import Curve, curve_table
 from missie_impact.effects.estimate import DESIGN_TEXT
 from missie_impact.effects.exit import FOLLOW_UP
-from missie_impact.effects.followed import Followed, follow
+from missie_impact.effects.followed import Followed, follow, weights_note
 from missie_impact.effects.model import Fitted, fit_group
 from missie_impact.effects.points import BAND_NOTE, DEFAULT_CURVE, CurveOptions
 from missie_impact.effects.rows import ClusterChoice, Mask, Request, Rows, Source, read_rows
+from missie_impact.effects.stacked import Sums, weights_in_means
 from missie_impact.effects.survival import flow_of
 from missie_impact.errors import MissieError, NoEventError, SeparationError, SettingsError
 from missie_impact.numerics.bands import critical_value, interval_of
@@ -170,7 +173,7 @@ def _curve(
     late = "" if followed.risk.design == "trials" else "averaged over treated units seen from the first year on"
     left = f"controls left out, no such column: {', '.join(prepared.rows.left_out)}" if prepared.rows.left_out else ""
     weighted = ", weighted" if prepared.rows.probability is not None else ""
-    known = "weights are taken as known in the errors" if prepared.rows.probability is not None else ""
+    known = weights_note(prepared.rows, included=not any("multinomial" in note for note in notes))
     band = BAND_NOTE if options.bands else ""
     return Curve(
         outcome=followed.causes[0] if kind == "survival" else ", ".join(followed.causes),
@@ -292,7 +295,18 @@ def _worlds(prepared: Prepared, inside: Mask, cause: Codes, n_causes: int, model
     else:
         equations = tuple(Equation(f.fit.coef, f.scores, f.used, _designs(f, units, prepared.year, y)) for f in fits)
         models = CauseModels(equations, stacked_bread([f.fit.bread for f in fits]), model)
-    return standardised_worlds(models, units, weight, own, correction=correction)
+    also = None
+    if rows.weighting is not None and model != "multinomial":
+        also = partial(_weights_add, fits, rows.weighting, units)
+    return standardised_worlds(models, units, weight, own, correction=correction, also=also)
+
+
+def _weights_add(
+    fits: list[Fitted], weighting: WeightScores, units: Codes, gradient: Floats, moment: Floats
+) -> Sums:
+    """What estimating the weights adds to the curves per cluster, through the models and through who is averaged."""
+    edges = np.cumsum([len(f.fit.coef) for f in fits])[:-1]
+    return weights_in_means(fits, weighting, units, np.split(gradient, edges, axis=1), moment)
 
 
 def _link(model: HazardModel) -> LinkName:

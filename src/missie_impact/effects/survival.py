@@ -21,15 +21,15 @@ from missie_impact.effects.points import (
     CurveOptions,
     added,
     arm_of,
-    clusters_or_rows,
     curve_covariance,
+    joint_covariance,
     points,
 )
 from missie_impact.effects.result import Effect, GroupResult
 from missie_impact.effects.rows import ClusterChoice, Group, Source
 from missie_impact.errors import SettingsError
 from missie_impact.flow import Flow, FlowStep
-from missie_impact.numerics.bands import influence_covariance, interval_of
+from missie_impact.numerics.bands import interval_of
 from missie_impact.numerics.survival import SurvivalCurve, kaplan_meier
 
 Floats = NDArray[np.float64]
@@ -308,7 +308,7 @@ def _mean_result(
         greenwood.append(error**2)
         columns.append((arm.positions, _area(followed, arm, curve, horizon)))
     if followed.clusters or followed.rows.probability is not None:
-        joint = influence_covariance(columns, clusters_or_rows(followed))
+        joint = joint_covariance(followed, columns)
     else:
         joint = np.diag(greenwood)
     one, zero = means

@@ -7,7 +7,7 @@ multiplier method by cluster; with Greenwood's covariance it is the equal-precis
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -81,17 +81,23 @@ def critical_value(covariance: Floats, level: float = 0.95, *, draws: int = DRAW
     return max(pointwise, float(np.quantile(np.abs(normal @ root.T).max(axis=1), level)))
 
 
-def influence_covariance(columns: Sequence[tuple[Codes, Floats]], clusters: Sequence[Clusters]) -> Floats:
+def influence_covariance(
+    columns: Sequence[tuple[Codes, Floats]],
+    clusters: Sequence[Clusters],
+    also: Callable[[Clusters], Floats] | None = None,
+) -> Floats:
     """Covariance of numbers from what each row adds to them, summed by cluster, without a small-sample factor.
 
     Parameters
     ----------
     columns : for each of r numbers, positions of its rows among all rows and what each adds
     clusters : of all rows; one dimension, or two (V_a + V_b - V_ab, negative eigenvalues set to zero)
+    also : what a further step, such as estimated weights, adds to the numbers per cluster, (G, r)
     """
     total = np.zeros((len(columns), len(columns)))
     for part, sign in dimensions(clusters):
         sums = np.array([np.bincount(part.codes[rows], added, minlength=part.count) for rows, added in columns])
+        sums = sums if also is None else sums + also(part).T
         total += sign * sums @ sums.T
     return positive_part(total)[0] if len(clusters) == 2 else total
 

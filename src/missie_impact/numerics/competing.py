@@ -7,7 +7,7 @@ means, summed by cluster.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -91,6 +91,7 @@ def standardised_worlds(
     clusters: Sequence[Clusters],
     *,
     correction: Correction = "g_over_gm1",
+    also: Callable[[Floats, Floats], Callable[[Clusters], Floats]] | None = None,
 ) -> Worlds:
     """Average predicted curves over units in both worlds, with their joint covariance.
 
@@ -101,6 +102,8 @@ def standardised_worlds(
     weight : (U,) weight of each unit
     clusters : of all rows, one or two dimensions
     correction : small-sample factor of each dimension
+    also : from the derivative of the curves in all coefficients (r, P) and what each unit adds (U, r), what a further
+        step, such as estimated weights, adds to them per cluster, (G, r)
 
     Raises
     ------
@@ -122,7 +125,9 @@ def standardised_worlds(
         gradients.append(slopes)
         capped += above
     value, moment = np.array(values), np.vstack(moments).T
-    matrix = _sandwich(models, np.vstack(gradients), moment, units, clusters, correction)
+    gradient = np.vstack(gradients)
+    further = None if also is None else also(gradient, moment)
+    matrix = _sandwich(models, gradient, moment, units, clusters, correction, further)
     return Worlds(value, matrix, capped)
 
 
@@ -174,6 +179,7 @@ def _sandwich(
     units: Codes,
     clusters: Sequence[Clusters],
     correction: Correction,
+    further: Callable[[Clusters], Floats] | None,
 ) -> Floats:
     to_mean = models.bread @ gradient.T
     edges = np.cumsum([0, *(len(e.coef) for e in models.equations)])
@@ -184,6 +190,7 @@ def _sandwich(
         for equation, first, last in zip(models.equations, edges[:-1], edges[1:], strict=True):
             own = Clusters(part.codes[equation.rows], part.count)
             whole = whole + equation.scores.by_cluster(own, to_mean[first:last])
+        whole = whole if further is None else whole + further(part)
         count = len(np.unique(part.codes[used]))
         factor = correction_factor(correction, count, float(len(used)), int(edges[-1]))
         total += sign * factor * whole.T @ whole

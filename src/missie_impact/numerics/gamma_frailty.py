@@ -24,6 +24,7 @@ STARTS = (0.01, 0.1, 0.5, 1.5)
 SMALLEST_VARIANCE = 1e-4
 HALVINGS = 30
 DIFFERENCE = 1e-4
+LARGEST_STEP = 5.0  # in a coefficient or the log variance: a flat start points far beyond the maximum
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,10 +222,13 @@ def _advance(
         direction = linalg.cho_solve(linalg.cho_factor(_information(data, theta)), score)
     except np.linalg.LinAlgError:
         direction = np.linalg.lstsq(outer, score, rcond=None)[0]  # not concave here: the scores' own metric
+    direction = direction * min(1.0, LARGEST_STEP / max(float(np.abs(direction).max()), 1e-300))
     for halving in range(HALVINGS):
         trial = theta + direction * 0.5**halving
-        there = _evaluate(data, trial)
-        if there[0] >= here[0] - 1e-10 * (1 + abs(here[0])):
+        with np.errstate(over="ignore", invalid="ignore"):  # far off, the likelihood is not finite: half the step
+            there = _evaluate(data, trial)
+        higher = there[0] >= here[0] - 1e-10 * (1 + abs(here[0]))
+        if higher and np.isfinite(there[0]) and np.isfinite(there[1]).all():
             return trial, there
     raise ConvergenceError("no step along the score raises the gamma frailty likelihood; rescale the columns.")
 
