@@ -7,6 +7,9 @@ import pytest
 from missie_impact.errors import SeparationError
 from missie_impact.numerics.binomial import fit_binomial
 from missie_impact.numerics.covariance import clusters_of, covariance, fit_scores
+from missie_impact.numerics.cox import cox_covariance, cox_data, fit_cox
+from missie_impact.numerics.frailty import fit_gaussian_frailty
+from missie_impact.numerics.frailty_data import frailty_data
 from missie_impact.numerics.separation import find_separation, settle
 
 LINKS = ["cloglog", "logit", "probit"]
@@ -141,6 +144,34 @@ def test_colonies_never_exit(cases, spell_years):
     assert find_separation(y, cases.design_of(rows, ["ld", "lang"], ["tg"])) is None
 
 
+@pytest.mark.parametrize("block", ["cloglog_15", "cloglog_25", "logit_15"])
+def test_pairs_with_an_effect_of_their_own(cases, spell_years, block):
+    rows, reference = spell_years
+    expected, (link, points) = reference["discrete_hazard_normal_pair_frailty"][block], block.split("_")
+    design = cases.design_of(rows, ["ld", "lang", "lf", "rep", "rta"], ["tg"])
+    data = frailty_data(rows["y"].to_numpy(), design, pd.factorize(rows["pair"])[0])
+    fit = fit_gaussian_frailty(data, link=link, points=int(points))
+    for term, value in zip(fit.terms, fit.coef, strict=True):  # where lme4's optimiser stops
+        assert value == pytest.approx(expected["coef"][pair_terms(term.name)], rel=1e-3, abs=1e-4)
+    assert fit.sd == pytest.approx(expected["sd"], rel=1e-3)
+    assert fit.log_likelihood == pytest.approx(expected["loglik"], abs=1e-3)
+
+
+@pytest.mark.parametrize("ties", ["efron", "breslow"])
+def test_pairs_by_cox(spell_years, ties):
+    rows, reference = spell_years
+    columns, expected = ["ld", "lang", "lf", "rep", "rta"], reference["cox_time_varying"][ties]
+    data = cox_data(rows[columns].to_numpy(float), rows["t"], rows["y"], start=rows["t"] - 1, ties=ties)
+    fit = fit_cox(data, ties=ties)
+    np.testing.assert_allclose(fit.coef, [expected["coef"][c] for c in columns], rtol=1e-6)
+    if ties == "efron":
+        errors = cox_covariance(data, fit, clusters_of(rows["pair"])).std_error
+        np.testing.assert_allclose(errors, [expected["se_cluster_pair"][c] for c in columns], rtol=1e-6)
+        assert fit.log_likelihood == pytest.approx(expected["loglik"], rel=1e-10)
+    else:
+        np.testing.assert_allclose(fit.std_error, [expected["se"][c] for c in columns], rtol=1e-6)
+
+
 # ---- real exporters: exits by firm group and destination --------------------------------------------------------
 
 
@@ -222,3 +253,19 @@ def test_frequency_weighted_exits(cases, counts, link):
         (cells["x"] / cells["n"]).to_numpy(), shares, link=link, frequency=cells["n"].to_numpy(float)
     )
     np.testing.assert_allclose(grouped.coef, fit.coef, rtol=1e-7)
+
+
+@pytest.mark.parametrize("link", ["cloglog", "logit"])
+def test_destinations_with_an_effect_of_their_own(cases, counts, link):
+    # counted rows in a random-effect model: frequency weights within a destination
+    cells, reference = counts
+    expected = reference["grouped_destination_frailty"][f"{link}_25"]
+    rows = pd.concat([cells.assign(event=1.0, f=cells["x"]), cells.assign(event=0.0, f=cells["n"] - cells["x"])])
+    rows = rows[rows["f"] > 0]
+    design = cases.design_of(rows, ["entrant", "lg", "lp", "lt"], ["yf"])
+    frequency = rows["f"].to_numpy(dtype=float)
+    data = frailty_data(rows["event"].to_numpy(), design, pd.factorize(rows["d"])[0], frequency=frequency)
+    fit = fit_gaussian_frailty(data, link=link, points=25)
+    for term, value in zip(fit.terms, fit.coef, strict=True):
+        assert value == pytest.approx(expected["coef"][as_in_r(term.name)], rel=2e-3, abs=1e-4)
+    assert fit.sd == pytest.approx(expected["sd"], rel=2e-3)

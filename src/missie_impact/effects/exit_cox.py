@@ -35,6 +35,7 @@ from missie_impact.numerics.cox import (
     fit_cox,
     martingale_residuals,
 )
+from missie_impact.numerics.cox_exact import fit_cox_exact
 from missie_impact.numerics.design import Column, Design, Factor, aliased, build_design
 from missie_impact.risksets.riskset import RiskSet
 
@@ -92,6 +93,8 @@ class CoxFitted:
 
 def cox_effect(source: Source, request: Request, task: Task, options: ExitOptions, keep_fit: bool = False) -> Effect:
     """Fit all groups by partial likelihood and put the result together."""
+    if options.ties == "exact" and keep_fit:
+        raise SettingsError("ties='exact' keeps no fit; leave keep_fit out.")
     read = read_cox_rows(source, request, options)
     fits: dict[str, Fit] = {}
 
@@ -193,7 +196,8 @@ def fit_cox_rows(read: CoxRows, group: Mask, options: ExitOptions) -> CoxFitted:
     place = np.searchsorted(used, repeated)
     data = cox_data(
         kept.written_out(place), read.stop[repeated], rows.y[repeated], start=read.start[repeated],
-        strata=None if read.strata is None else read.strata[repeated], weight=weight, ties=options.ties,
+        strata=None if read.strata is None else read.strata[repeated], weight=weight,
+        ties="breslow" if options.ties == "exact" else options.ties,
     )  # fmt: skip
     fit = _maximised(data, options, kept.terms)
     out = tuple(design.terms[j] for j in gone)
@@ -204,6 +208,11 @@ def cox_clustered(read: CoxRows, fitted: CoxFitted) -> dict[str, Covariance]:
     """Covariance of the coefficients under every error asked for; clustered ones without a factor, as in R."""
     found = {}
     for clustering in read.rows.clusterings:
+        if fitted.fit.ties == "exact" and clustering.name != "model":
+            raise SettingsError(
+                f"ties='exact': errors {clustering.name!r} are not known for it, since a row has no score of its own. "
+                "Say cluster=None, or use ties='efron'."
+            )
         own = [clusters_of(d.codes[fitted.used]) for d in clustering.dimensions]
         if clustering.dimensions or clustering.name == "hc0":
             found[clustering.name] = cox_covariance(fitted.data, fitted.fit, own)
@@ -226,6 +235,8 @@ def _result(read: CoxRows, group: Group, fitted: CoxFitted, options: ExitOptions
     notes = [*read.notes, *certain_notes(fitted.certain), f"partial likelihood, ties by {options.ties}"]
     if fitted.constant:
         notes.append(f"controls without variation left out: {', '.join(fitted.constant)}")
+    if options.ties == "exact":
+        notes.append("exact ties: the coefficient is a log odds ratio of the discrete hazard")
     if options.strata:
         notes.append(f"a baseline of its own for each {' x '.join(options.strata)}")
     if any(c.dimensions for c in rows.clusterings):
@@ -323,7 +334,7 @@ def _design(read: CoxRows, used: Positions) -> tuple[Design, tuple[str, ...]]:
 
 def _maximised(data: CoxData, options: ExitOptions, terms: Sequence[Term]) -> CoxFit:
     try:
-        return fit_cox(data, ties=options.ties)
+        return fit_cox_exact(data) if options.ties == "exact" else fit_cox(data, ties=options.ties)
     except ConvergenceError as error:
         if "no finite" not in str(error):
             raise

@@ -29,6 +29,7 @@ from missie_impact.numerics.contrasts import sum_by
 from missie_impact.numerics.covariance import Clusters, clusters_of, covariance, fit_scores, p_value
 from missie_impact.numerics.cox import (
     CoxData,
+    Ties,
     cox_covariance,
     cox_data,
     cox_score_residuals,
@@ -147,6 +148,8 @@ def exit_diagnostics(
     source, _ = parts(risk)
     request = Request(controls, cluster=(cluster,), correction=options.correction)
     if model == "cox":
+        if chosen.ties == "exact":
+            raise SettingsError("ties='exact' has no diagnostics: its rows have no residuals. Use ties='efron'.")
         read = read_cox_rows(risk, exit_request(source, request, chosen, clock=True), chosen)
         fitted = fit_cox_rows(read, np.ones(read.rows.n, dtype=bool), chosen)
         tests, link, case = _cox_tests(read, fitted, clock), _cox_link(read, fitted, chosen), _cox_case(read, fitted)
@@ -239,12 +242,13 @@ def _of_time(data: CoxData, clock: Clock, stop: Floats) -> Floats:
 def _cox_link(read: CoxRows, fitted: CoxFitted, options: ExitOptions) -> pd.DataFrame:
     eta, used = fitted.data.x @ fitted.fit.coef, fitted.used
     probability = read.rows.probability
+    ties: Ties = "breslow" if options.ties == "breslow" else "efron"
     data = cox_data(
         np.column_stack([eta, eta**2]), read.stop[used], read.rows.y[used], start=read.start[used],
         strata=None if read.strata is None else read.strata[used],
-        weight=None if probability is None else probability[used], ties=options.ties,
+        weight=None if probability is None else probability[used], ties=ties,
     )  # fmt: skip
-    again = fit_cox(data, ties=options.ties)
+    again = fit_cox(data, ties=ties)
     clustering = read.rows.clusterings[0]
     matrix = cox_covariance(data, again, _dimensions(clustering, used)).matrix
     if not clustering.dimensions and clustering.name != "hc0":

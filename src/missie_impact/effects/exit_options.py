@@ -8,7 +8,7 @@ from typing import Literal, cast, get_args
 
 from missie_impact.effects.estimate import FitOptions
 from missie_impact.errors import SettingsError
-from missie_impact.numerics.cox import Ties
+from missie_impact.numerics.cox import FittedTies
 from missie_impact.numerics.links import LinkName
 
 ExitModel = Literal["cloglog", "logit", "probit", "cox", "conditional"]
@@ -27,7 +27,8 @@ class ExitOptions(FitOptions):
         and frailty models, whose clock they do not have) or "drop"
     strata : columns whose combinations have a baseline of their own (Cox), or within which rows are compared
         (conditional; firm and year where none is named)
-    ties : "efron", or "breslow" which pulls effects towards zero with yearly data (Cox only)
+    ties : "efron"; "breslow", which pulls effects towards zero with yearly data; or "exact", the odds ratio of the
+        discrete hazard, for small tables and model-based errors (Cox only)
     horizon : years of follow-up of the standardised survival of an own table; trials have that of their definitions
 
     Examples
@@ -44,7 +45,7 @@ class ExitOptions(FitOptions):
     baseline: str = "dummies"
     unseen_origin: UnseenOrigin = "class"
     strata: tuple[str, ...] = ()
-    ties: Ties = "efron"
+    ties: FittedTies = "efron"
     horizon: int = 5
 
     def __post_init__(self) -> None:
@@ -57,8 +58,8 @@ class ExitOptions(FitOptions):
             raise SettingsError(f"unseen_origin: expected 'class' or 'drop', found {self.unseen_origin!r}.")
         if isinstance(self.strata, str):
             raise SettingsError(f"strata: expected a tuple of columns, found {self.strata!r}.")
-        if self.ties not in get_args(Ties):
-            raise SettingsError(f"ties: expected one of {list(get_args(Ties))}, found {self.ties!r}.")
+        if self.ties not in get_args(FittedTies):
+            raise SettingsError(f"ties: expected one of {list(get_args(FittedTies))}, found {self.ties!r}.")
         if self.horizon < 1:
             raise SettingsError(f"horizon: expected at least one year of follow-up, found {self.horizon}.")
 

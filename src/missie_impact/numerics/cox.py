@@ -25,6 +25,7 @@ from missie_impact.numerics.covariance import (
 )
 
 Ties = Literal["efron", "breslow"]
+FittedTies = Literal["efron", "breslow", "exact"]
 
 HALVINGS = 30
 LARGEST_ETA = 500.0
@@ -82,7 +83,7 @@ class CoxFit:
     n_rows: int
     n_events: int
     steps: int
-    ties: Ties
+    ties: FittedTies
 
     @property
     def std_error(self) -> Floats:
