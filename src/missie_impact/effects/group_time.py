@@ -35,6 +35,7 @@ from missie_impact.numerics.group_time import (
 from missie_impact.numerics.pretrends import JointTest, joint_test
 from missie_impact.risksets.riskset import RiskSet
 
+FEW_UNITS = 5  # as R's did warns
 Kind = Literal["event", "group", "calendar", "simple"]
 _BY: dict[str, Literal["event", "cohort", "time", "simple"]] = {
     "event": "event", "group": "cohort", "calendar": "time", "simple": "simple",
@@ -311,6 +312,12 @@ def group_time_effects(
     flow = (Flow() if risk is None else risk.flow).then(*steps)
     gone = [c for c in found.cells if c.reason]
     notes = [errors] + ([f"{len(gone)} cohort-periods without an estimate: see reason"] if gone else [])
+    small = sorted({f"{c.cohort:g}" for c in found.cells if not c.reason and c.n_treated < FEW_UNITS})
+    if small:
+        notes.append(
+            f"cohorts {', '.join(small)} have fewer than {FEW_UNITS} units: their errors are too small, and with them "
+            "those of the test of pre-trends"
+        )
     return GroupTimeEffects(
         outcome, found, settings, options, how, flow, tuple(notes), False if risk is None else risk.simulated
     )

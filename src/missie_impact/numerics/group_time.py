@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from missie_impact.errors import MissieError, SettingsError
+from missie_impact.errors import MissieError, SeparationError, SettingsError
 from missie_impact.numerics.binomial import fit_binomial
 from missie_impact.numerics.cells import Column, Floats
 from missie_impact.numerics.covariance import Clusters, Correction, correction_factor
@@ -214,6 +214,8 @@ def _cell(
         return Cell(cohort, time, np.nan, *counts, reason="nobody treated" if not n_treated else "no comparison"), empty
     try:
         value, influence = did_two_periods(change[rows], treated[rows], x[rows], panel.weight[rows], settings.estimator)
+    except SeparationError:
+        return Cell(cohort, time, np.nan, *counts, reason="covariates tell treated and others apart: no overlap"), empty
     except MissieError as error:
         return Cell(cohort, time, np.nan, *counts, reason=str(error).split(".")[0]), empty
     empty[rows] = influence
