@@ -159,7 +159,9 @@ def test_exits_by_hand(world):
     from missie_impact.simulation.potential import Trial, Units
 
     no, past = np.zeros(1, bool), np.array([15], dtype=np.uint8)
-    units = Units(np.zeros(1, int), np.zeros(1, int), np.ones(1), no, np.zeros(1, int), np.array([2100]), ~no, no, no, past)
+    units = Units(
+        np.zeros(1, int), np.zeros(1, int), np.ones(1), no, np.zeros(1, int), np.array([2100]), ~no, no, no, past
+    )
     path = [1, 1, 1, 0, 1, 0, 0]
     trial = Trial(2010, units, (), [np.array([[bool(a)], [bool(a)]]) for a in path])
     at, gone = trial.exits(2024)
