@@ -70,6 +70,7 @@ from missie_impact.report import (
     indicator_table,
     plot,
     table,
+    write_document,
     write_workbook,
 )
 from missie_impact.risksets import (
@@ -229,6 +230,7 @@ __all__ = [
     "truth",
     "weight",
     "within_firm",
+    "write_document",
     "write_report",
     "write_workbook",
 ]

@@ -10,6 +10,7 @@ from numbers import Integral, Real
 import pandas as pd
 
 SIMULATED = "Simulated registers: no figure here describes a real firm."
+SIMULATED_IN = {"en": SIMULATED, "nl": "Gesimuleerde registers: geen cijfer hier beschrijft een echt bedrijf."}
 NOT_COUNTS = ("year", "cohort", "seed")  # whole numbers that are names, so no thousands separator
 MAX_ROWS = 100
 LONG_TEXT, WIDE_CELL = 30, "15em"  # longer texts get a column wide enough to read
@@ -38,6 +39,12 @@ def number_text(value: object, *, digits: int = 4, separator: str = ",") -> str:
     return f"{number:.{digits}g}"
 
 
+def in_language(text: str, value: object, language: str) -> str:
+    """Write the text of a number with a decimal comma and points for thousands in Dutch; other texts stay."""
+    dutch = language == "nl" and isinstance(value, Real) and not isinstance(value, bool)
+    return text.translate(_COMMAS) if dutch else text
+
+
 def html_table(
     frame: pd.DataFrame,
     *,
@@ -46,6 +53,7 @@ def html_table(
     simulated: bool = False,
     heads: Mapping[str, str] | None = None,
     digits: int = 4,
+    language: str = "en",
 ) -> str:
     """Show a table of results.
 
@@ -57,6 +65,7 @@ def html_table(
     simulated : put the line above it that says no figure describes a real firm
     heads : words for column names; a column without one shows its name
     digits : significant digits of numbers that are not whole
+    language : "nl" writes a decimal comma, points for thousands and the line on simulated registers in Dutch
     """
     names = [str(column) for column in frame.columns]
     numeric = [pd.api.types.is_numeric_dtype(frame.iloc[:, i]) for i in range(len(names))]
@@ -67,7 +76,7 @@ def html_table(
     body = "".join(
         "<tr>"
         + "".join(
-            _cell("td", number_text(value, digits=digits, separator=s), right)
+            _cell("td", in_language(number_text(value, digits=digits, separator=s), value, language), right)
             for value, s, right in zip(row, sign, numeric, strict=True)
         )
         + "</tr>"
@@ -76,7 +85,10 @@ def html_table(
     hidden = [f"{len(frame) - MAX_ROWS:,d} more rows"] if len(frame) > MAX_ROWS else []
     caption = f'<caption style="text-align:left;font-weight:bold">{escape(title)}</caption>' if title else ""
     return _block(
-        f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>", notes, hidden, simulated
+        f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>",
+        notes,
+        hidden,
+        SIMULATED_IN[language] if simulated else "",
     )
 
 
@@ -90,7 +102,7 @@ def html_facts(
         for name, value in facts.items()
     )
     caption = f'<caption style="text-align:left;font-weight:bold">{escape(title)}</caption>' if title else ""
-    return _block(f"<table>{caption}<tbody>{rows}</tbody></table>", notes, [], simulated)
+    return _block(f"<table>{caption}<tbody>{rows}</tbody></table>", notes, [], SIMULATED if simulated else "")
 
 
 def html_page(title: str, *blocks: str, language: str = "en") -> str:
@@ -104,8 +116,8 @@ def html_page(title: str, *blocks: str, language: str = "en") -> str:
     )
 
 
-def _block(table: str, notes: Sequence[str], hidden: Sequence[str], simulated: bool) -> str:
-    banner = f'<p class="simulated"><strong>{escape(SIMULATED)}</strong></p>' if simulated else ""
+def _block(table: str, notes: Sequence[str], hidden: Sequence[str], first: str) -> str:
+    banner = f'<p class="simulated"><strong>{escape(first)}</strong></p>' if first else ""
     lines = "".join(f"<p><small>{escape(note)}</small></p>" for note in (*hidden, *notes))
     return f'<div class="missie">{banner}<div style="overflow-x:auto">{table}</div>{lines}</div>'
 
@@ -114,6 +126,9 @@ def _cell(tag: str, text: str, right: bool) -> str:
     style = f"text-align:{'right' if right else 'left'}"
     style += f";min-width:{WIDE_CELL}" if len(text) > LONG_TEXT else ""
     return f'<{tag} style="{style}">{escape(text)}</{tag}>'
+
+
+_COMMAS = str.maketrans(".,", ",.")
 
 
 def is_name(column: str) -> bool:

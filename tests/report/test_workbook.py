@@ -38,7 +38,7 @@ def test_sheets_in_the_form_of_the_office(book) -> None:  # type: ignore[no-unty
 
 def test_numbers_are_numbers_and_signs_are_signs(book) -> None:  # type: ignore[no-untyped-def]
     rows = list(book["Tabel 1"].iter_rows(min_row=4, values_only=True))
-    assert rows[0] == ("groep", "year", "schatting", "gebeurtenissen*", "opmerking")
+    assert rows[0] == ("groep", "jaar", "schatting", "gebeurtenissen*", "opmerking")
     assert rows[1][:4] == ("totaal", 2020, 1.5, 1200)
     assert rows[2][:4] == ("zelfstandig mkb", 2021, ".", "-")
     assert book["Tabel 1"]["B5"].number_format == "0"  # a year is a name

@@ -1,5 +1,6 @@
 """Results to tables, figures and words. Drawing and workbook libraries are imported here only, inside functions."""
 
+from missie_impact.report.document import write_document
 from missie_impact.report.figures import plot
 from missie_impact.report.labels import Language, label
 from missie_impact.report.results import (
@@ -27,6 +28,7 @@ __all__ = [
     "plot",
     "register_line",
     "table",
+    "write_document",
     "write_table",
     "write_workbook",
 ]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
+
+import pandas as pd
 
 Language = Literal["en", "nl"]
 
@@ -28,6 +31,10 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     "status": ("status", "status"),
     "simulated": ("simulated", "gesimuleerd"),
     "reason": ("remark", "opmerking"),
+    "outcome": ("outcome", "uitkomst"),
+    "year": ("year", "jaar"),
+    "cohort": ("cohort", "cohort"),
+    "p_value": ("p value", "p-waarde"),
     # groups
     "all": ("all", "totaal"),
     "sme": ("SME", "zelfstandig mkb"),
@@ -158,6 +165,17 @@ CATALOGUE: dict[str, tuple[str, str]] = {
 }
 
 CODED = ("group", "scale", "label", "outcome")  # columns whose texts are terms themselves
+
+
+def terms_of(frames: Iterable[pd.DataFrame]) -> dict[str, tuple[str, str]]:
+    """Return the terms of the catalogue that tables use, as heads or in coded columns: English and Dutch by code."""
+    used: dict[str, None] = {}
+    for frame in frames:
+        used |= dict.fromkeys(map(str, frame.columns))
+        for column in CODED:
+            if column in frame:
+                used |= dict.fromkeys(map(str, frame[column]))
+    return {term: CATALOGUE[term] for term in used if term in CATALOGUE}
 
 
 def label(term: str, language: Language = "en") -> str:

@@ -12,13 +12,31 @@ from typing import Literal, get_args
 
 import pandas as pd
 
-from missie_impact.display import SIMULATED, html_page, html_table, is_name, number_text
+from missie_impact.display import SIMULATED_IN, html_page, html_table, in_language, is_name, number_text
 from missie_impact.errors import SettingsError
 from missie_impact.report.labels import CODED, Language, label
 
 Format = Literal["csv", "json", "html", "md", "tex", "txt"]
 
-LONGEST_CELL = 100  # characters of a text in a terminal's column
+LONGEST_CELL = 100  # characters of a text in a column; what is longer becomes a numbered note below the table
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """Texts of a table as people read them.
+
+    Attributes
+    ----------
+    heads : words of the columns
+    rows : one text per column
+    numeric : whether a column holds numbers, which stand to the right
+    notes : texts too long for a cell, which holds their number: "[1]"
+    """
+
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: tuple[bool, ...]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +65,11 @@ class Table:
         """Return HTML: a block for a notebook or, with ``page``, a whole page that needs no network."""
         heads = dict(zip(map(str, self.frame.columns), self._heads(), strict=True))
         title = "" if page else self.title
-        block = html_table(self._worded(), title=title, notes=self.notes, simulated=self.simulated, heads=heads)
+        frame, long_texts = _short_frame(self._worded())
+        notes = (*long_texts, *self.notes)
+        block = html_table(
+            frame, title=title, notes=notes, simulated=self.simulated, heads=heads, language=self.language
+        )
         return html_page(self.title, block, language=self.language) if page else block
 
     def to_markdown(self) -> str:
@@ -57,14 +79,14 @@ class Table:
         ruler = ["---:" if right else "---" for right in self._numeric()]
         lines = ["| " + " | ".join(row) + " |" for row in (head, ruler, *rows)]
         parts = [f"## {self.title}"] if self.title else []
-        parts += [f"**{SIMULATED}**"] if self.simulated else []
+        parts += [f"**{SIMULATED_IN[self.language]}**"] if self.simulated else []
         return "\n\n".join([*parts, "\n".join(lines), *self.notes]) + "\n"
 
     def to_latex(self) -> str:
         """Return a LaTeX table (booktabs), its title as caption and its notes below; texts are escaped."""
         columns = "".join("r" if right else "l" for right in self._numeric())
         rows = [" & ".join(map(_latex_safe, row)) + r" \\" for row in (self._heads(), *self._texts())]
-        notes = [*([SIMULATED] if self.simulated else []), *self.notes]
+        notes = [*([SIMULATED_IN[self.language]] if self.simulated else []), *self.notes]
         lines = [
             r"\begin{table}[htbp]",
             *([rf"\caption{{{_latex_safe(self.title)}}}"] if self.title else []),
@@ -77,11 +99,10 @@ class Table:
 
     def to_text(self) -> str:
         """Return lines for a terminal: fixed-width columns, numbers to the right, long texts as numbered notes."""
-        head = self._heads()
-        body, long_texts = _numbered(self._texts())
-        rows = [head, *body]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-        numeric = self._numeric()
+        cells = self.cells()
+        rows = [list(cells.heads), *map(list, cells.rows)]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(cells.heads))]
+        numeric, long_texts = cells.numeric, list(cells.notes)
         lines = [
             "  ".join(
                 cell.rjust(width) if right else cell.ljust(width)
@@ -90,9 +111,14 @@ class Table:
             for row in rows
         ]
         lines.insert(1, "  ".join("-" * width for width in widths))
-        first = [*([SIMULATED] if self.simulated else []), *([self.title] if self.title else [])]
+        first = [*([SIMULATED_IN[self.language]] if self.simulated else []), *([self.title] if self.title else [])]
         blocks = [first, lines, long_texts, list(self.notes)]
         return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+
+    def cells(self) -> Cells:
+        """Return the texts of the table as people read them, long ones as numbered notes."""
+        rows, notes = _numbered(self._texts())
+        return Cells(tuple(self._heads()), tuple(map(tuple, rows)), tuple(self._numeric()), tuple(notes))
 
     def to_records(self) -> list[dict[str, object]]:
         """Return one dict per row for JSON: plain numbers and texts, None where a value is missing or not finite."""
@@ -121,7 +147,10 @@ class Table:
     def _texts(self) -> list[list[str]]:
         separators = ["" if is_name(str(column)) else "," for column in self.frame.columns]
         return [
-            [number_text(value, separator=separator) for value, separator in zip(row, separators, strict=True)]
+            [
+                in_language(number_text(value, separator=separator), value, self.language)
+                for value, separator in zip(row, separators, strict=True)
+            ]
             for row in self._worded().itertuples(index=False, name=None)
         ]
 
@@ -172,6 +201,18 @@ def _numbered(rows: list[list[str]]) -> tuple[list[list[str]], list[str]]:
             numbers.setdefault(text, len(numbers) + 1)
     short = [[f"[{numbers[text]}]" if text in numbers else text for text in row] for row in rows]
     return short, [f"[{number}] {text}" for text, number in numbers.items()]
+
+
+def _short_frame(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Replace long texts of the columns that hold texts by the numbers of their notes."""
+    texts = [c for c in frame.columns if not pd.api.types.is_numeric_dtype(frame[c])]
+    rows = [[v if isinstance(v, str) else "" for v in row] for row in frame[texts].itertuples(index=False, name=None)]
+    short, notes = _numbered(rows)
+    columns = {
+        name: [text if isinstance(value, str) else value for text, value in zip(found, frame[name], strict=True)]
+        for name, found in zip(texts, zip(*short, strict=True), strict=True)
+    }
+    return frame.assign(**columns) if notes else frame, notes
 
 
 def _plain(value: object) -> object:

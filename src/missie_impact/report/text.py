@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from missie_impact.display import SIMULATED
+from missie_impact.display import SIMULATED_IN
 from missie_impact.report.labels import Language
 
 
 def register_line(simulated: bool, source: str = "", language: Language = "en") -> str:
     """Return the first line of every study: whether its registers are simulated, and where they come from."""
     if simulated:
-        line = (
-            SIMULATED if language == "en" else "Gesimuleerde registers: geen cijfer hier beschrijft een echt bedrijf."
-        )
+        line = SIMULATED_IN[language]
     else:
         line = "Registers of the user; nothing simulated." if language == "en" else "Registers van de gebruiker."
     return f"{line} {source}".strip()

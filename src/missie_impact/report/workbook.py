@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from missie_impact.display import SIMULATED, is_name
+from missie_impact.display import SIMULATED_IN, is_name
 from missie_impact.errors import DependencyError, SettingsError
-from missie_impact.report.labels import CATALOGUE, Language, label
+from missie_impact.report.labels import CODED, Language, label, terms_of
 from missie_impact.report.tables import Table
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ ROUNDING = {
     "en": "Totals may differ from the sum of their parts by rounding.",
     "nl": "Door afronding kan een totaal verschillen van de som van de delen.",
 }
-SIMULATED_NL = "Gesimuleerde registers: geen cijfer beschrijft een echt bedrijf."
 UNKNOWN, NIL = ".", "-"
 FIRST_ROW = 4  # title, line on simulated registers, blank, heads
 WIDEST = 60
@@ -146,7 +145,7 @@ def _table(sheet: Worksheet, table: Table, provisional: frozenset[str], language
         star = "*" if column in provisional else ""
         top: Any = sheet.cell(FIRST_ROW, j, label(column, language) + star)
         top.font, top.alignment = _bold(), _wrapped()
-        coded = column in ("group", "scale", "outcome")
+        coded = column in CODED
         numeric = pd.api.types.is_numeric_dtype(frame[column]) and not pd.api.types.is_bool_dtype(frame[column])
         for i, value in enumerate(frame[column].tolist(), start=FIRST_ROW + 1):
             written = _number(value, column) if numeric else _text(value, language if coded else None)
@@ -164,17 +163,11 @@ def _write(sheet: Worksheet, row: int, place: int, value: Any, column: str, *, r
 
 
 def _terms(sheet: Worksheet, tables: Any, language: Language) -> None:
-    used: dict[str, None] = {}
-    for table in tables:
-        used |= dict.fromkeys(map(str, table.frame.columns))
-        for column in ("group", "scale", "outcome"):
-            if column in table.frame:
-                used |= dict.fromkeys(map(str, table.frame[column]))
     _lines(sheet, [SHEETS[language][3], "", ""])
     for j, name in enumerate(("Nederlands", "English", "code"), start=1):
         sheet.cell(FIRST_ROW, j, name).font = _bold()
-    for i, term in enumerate((term for term in used if term in CATALOGUE), start=FIRST_ROW + 1):
-        english, dutch = CATALOGUE[term]
+    terms = terms_of(table.frame for table in tables)
+    for i, (term, (english, dutch)) in enumerate(terms.items(), start=FIRST_ROW + 1):
         for j, text in enumerate((dutch, english, term), start=1):
             sheet.cell(i, j, text)
     _widths(sheet)
@@ -197,7 +190,7 @@ def _text(value: Any, language: Language | None) -> str | bool:
 
 
 def _simulated_line(simulated: bool, language: Language) -> str:
-    return (SIMULATED if language == "en" else SIMULATED_NL) if simulated else ""
+    return SIMULATED_IN[language] if simulated else ""
 
 
 def _lines(sheet: Worksheet, lines: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from missie_impact.display import SIMULATED
+from missie_impact.display import SIMULATED_IN
 from missie_impact.errors import SettingsError
 from missie_impact.report.labels import Language, label
 
@@ -29,7 +29,6 @@ PALETTES: dict[str, tuple[str, ...]] = {
 DASHES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 MARKS = ("o", "s", "^", "D", "v", "P", "X")
 TEXT, FAINT, PALE = "#1a1a1a", "#767676", "#d5d5d5"
-SIMULATED_WORDS = {"en": SIMULATED, "nl": "Gesimuleerde registers: geen cijfer beschrijft een echt bedrijf."}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +87,7 @@ def finish(ax: Axes, look: Look, data: pd.DataFrame, *, title: str = "", simulat
     if title:
         ax.set_title(title, loc="left", fontsize=11, fontweight="bold", color=TEXT, pad=18 if simulated else 6)
     if simulated:
-        write(ax, SIMULATED_WORDS[look.language], (0, 1), (0, 5), colour=FAINT, va="bottom")
+        write(ax, SIMULATED_IN[look.language], (0, 1), (0, 5), colour=FAINT, va="bottom")
     setattr(ax, "data", data)  # noqa: B010 - matplotlib knows no such attribute, its readers do
     return ax
 

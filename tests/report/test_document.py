@@ -1,0 +1,75 @@
+"""The Word document as Word would open it: headings, tables with the words of the pages, notes, terms."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from missie_impact.errors import DependencyError, SettingsError
+from missie_impact.report import Table
+from missie_impact.report.document import write_document
+
+docx = pytest.importorskip("docx")
+
+LONG = "no treated firm has an event in this group, so that there is no finite estimate of the effect; " * 2
+FRAME = pd.DataFrame(
+    {
+        "group": ["all", "sme"],
+        "year": [2020, 2021],
+        "estimate": [1.5, float("nan")],
+        "n_events": pd.array([1200, 0], dtype="Int64"),
+        "reason": ["", LONG],
+    }
+)
+TABLE = Table(FRAME, "Effecten", ("vijf procent",), simulated=True, language="nl")
+
+
+@pytest.fixture(scope="module")
+def document(tmp_path_factory):  # type: ignore[no-untyped-def]
+    path = tmp_path_factory.mktemp("word") / "new" / "tabellen.docx"
+    assert write_document(path, [TABLE], title="Missies", explanation=["Waarom."]) == path
+    return docx.Document(str(path))
+
+
+def test_cells_are_those_of_the_page(document) -> None:  # type: ignore[no-untyped-def]
+    rows = [[cell.text for cell in row.cells] for row in document.tables[0].rows]
+    assert rows == [
+        ["groep", "jaar", "schatting", "gebeurtenissen", "opmerking"],
+        ["totaal", "2020", "1,5", "1.200", ""],
+        ["zelfstandig mkb", "2021", "", "0", "[1]"],
+    ]
+
+
+def test_headings_notes_and_the_line_on_simulated_registers(document) -> None:  # type: ignore[no-untyped-def]
+    texts = [p.text for p in document.paragraphs]
+    assert [p.text for p in document.paragraphs if p.style.name in ("Title", "Heading 1")] == [
+        "Missies", "Effecten", "Begrippen",
+    ]  # fmt: skip
+    assert "Gesimuleerde" in texts[1] and "Waarom." in texts
+    assert texts.index(f"[1] {LONG}") < texts.index("vijf procent")
+
+
+def test_terms_close_the_document(document) -> None:  # type: ignore[no-untyped-def]
+    rows = [[cell.text for cell in row.cells] for row in document.tables[-1].rows]
+    assert rows[0] == ["Nederlands", "English", "code"] and ["zelfstandig mkb", "SME", "sme"] in rows
+
+
+def test_the_head_is_repeated_on_each_page_and_numbers_stand_right(document) -> None:  # type: ignore[no-untyped-def]
+    first, second = document.tables[0].rows[:2]
+    assert "w:tblHeader" in first._tr.xml and "w:tblHeader" not in second._tr.xml
+    assert [cell.paragraphs[0].alignment for cell in second.cells] == [None, 2, 2, 2, None]
+
+
+@pytest.mark.parametrize(("name", "tables"), [("a.doc", [TABLE]), ("a.docx", [])])
+def test_what_cannot_be_written_says_why(tmp_path: Path, name: str, tables: list[Table]) -> None:
+    with pytest.raises(SettingsError, match="found"):
+        write_document(tmp_path / name, tables, title="x")
+
+
+def test_without_python_docx_the_message_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "docx", None)
+    with pytest.raises(DependencyError, match=r"missie-impact\[word\]"):
+        write_document(tmp_path / "a.docx", [TABLE], title="x")
