@@ -1,9 +1,11 @@
 """Ways to go wrong that must show: immortal time, death taken for exit."""
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from missie_impact import build_panel, simulate_registers
-from missie_impact.effects import market_exit
+from missie_impact.effects import CurveOptions, market_exit, survival_curve
 from missie_impact.effects.exit_codings import EVER, exit_codings
 from missie_impact.errors import SettingsError
 
@@ -34,3 +36,24 @@ def test_death_is_not_exit(make):
     wrong = market_exit(make.risk_set(table, outcome="either", duration="t"), controls=None, cluster=None)
     assert right.effect("hazard_ratio_conditional").estimate == pytest.approx(1.0)
     assert wrong.effect("hazard_ratio_conditional").estimate == pytest.approx(0.5146, abs=1e-4)  # log 0.7 / log 0.5
+
+
+def test_ignoring_late_entry_overstates_survival_and_flattens_the_hazard(make):
+    # everybody leaves with chance 0.2 a year for three years, 0.05 thereafter; many are first seen after years 1 to 4
+    rng, n = np.random.default_rng(9), 20_000
+    hazard, last = np.array([0.2] * 3 + [0.05] * 5), 8
+    stop, left = np.full(n, last), np.zeros(n, dtype=int)
+    for year in range(last, 0, -1):
+        out = rng.random(n) < hazard[year - 1]
+        stop, left = np.where(out, year, stop), np.where(out, 1, left)
+    entry = rng.integers(0, 5, n)
+    table = pd.DataFrame({"entry": entry, "stop": stop, "left": left, "one": 1, "zero": 0})[stop > entry]
+    roles = {"outcome": "left", "treatment": "one", "duration": "stop"}
+    options = CurveOptions(times=(3.0, 8.0), bands=False)
+    right, wrong = (
+        survival_curve(make.risk_set(table, **roles, start=start), cluster=None, options=options).table
+        for start in ("entry", "zero")
+    )
+    truth = np.cumprod(1 - hazard)[[2, 7]]
+    assert (np.abs(right["estimate"] - truth) < 3 * right["std_error"]).all()
+    assert (wrong["estimate"] > truth + 10 * wrong["std_error"]).all()

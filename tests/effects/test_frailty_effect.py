@@ -181,3 +181,22 @@ def test_unit_weights_count_as_repeated_units(small):
     twice = pd.concat([small, small[small["unit"] % 2 == 1].assign(unit=lambda t: t["unit"] + 10_000)])
     repeated = fit(twice)
     assert weighted.effect("log_hazard").estimate == pytest.approx(repeated.effect("log_hazard").estimate, rel=1e-6)
+
+
+def test_a_variance_of_zero_with_rows_before_entry_says_what_it_rests_on():
+    # no effect at all, and a hazard before entry that is twice the one assumed
+    rng, parts, alive = np.random.default_rng(12), [], np.ones(3_000, dtype=bool)
+    treated = rng.integers(0, 2, 3_000)
+    for year in range(1, 6):
+        exits = alive & (rng.random(3_000) < (0.4 if year < 3 else 0.2))
+        at = np.flatnonzero(alive)
+        parts.append(pd.DataFrame({"unit": at, "duration": year, "outcome": exits[at].astype(int)}))
+        alive &= ~exits
+    rows = pd.concat(parts, ignore_index=True)
+    rows = rows[rows["unit"].isin(rows.loc[rows["duration"] == 3, "unit"])]
+    rows = rows.assign(treated=treated[rows["unit"]], before_entry=(rows["duration"] < 3).astype(int))
+    made = fit(rows, Request(None, cluster=("firm",)))
+    assert made.effect("frailty_variance").estimate == 0.0
+    assert any("rests on the hazard assumed for the years before entry" in note for note in made.notes)
+    whole = fit(rows.assign(before_entry=0), Request(None, cluster=("firm",)))
+    assert not any("rests on the hazard" in note for note in whole.notes)

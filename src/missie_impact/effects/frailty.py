@@ -47,6 +47,10 @@ ASSUMED = {
     "gamma": "assumed: the effect multiplies the hazard, is gamma with mean one at the origin of the spells and "
     "independent of the covariates, the treatment among them",
 }
+AT_ZERO = (
+    "a variance of zero rests on the hazard assumed for the years before entry, in which nobody was followed: read the "
+    "fit as one without an effect, take a coarser level such as 'firm', or trials, whose clock starts at time zero"
+)
 IN_TRIALS = (
     "the clock is time since eligibility: the effect's distribution is that among units eligible at time zero; each "
     "trial of a unit enters as a draw of its own, errors are clustered"
@@ -189,6 +193,8 @@ def _estimate(rows: EffectRows, group: Group, settings: _Settings) -> tuple[Grou
     k, size = len(integrated.fit.coef), len(pooled.terms)
     fit = integrated.fit
     ratio = 2 * max(fit.log_likelihood - fit.log_likelihood_pooled, 0.0)
+    if integrated.variance == 0 and not rows.everyone.all():
+        notes = [*notes, AT_ZERO]
     tested = f"no effect at all: likelihood ratio {ratio:.4g}, p {fit.p_value:.3g} by the 50:50 mixture"
     result = replace(
         pooled,

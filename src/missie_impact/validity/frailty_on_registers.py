@@ -9,7 +9,6 @@ Run as ``python -m missie_impact.validity.frailty_on_registers --out DIR``; each
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,6 +23,7 @@ from missie_impact.panel import Panel, build_panel
 from missie_impact.risksets import exit_risk_set
 from missie_impact.simulation.registers import simulate_registers
 from missie_impact.validity.coverage import REGIMES, Regime
+from missie_impact.validity.frailty_recovery import add_to_journal, read_journal
 from missie_impact.validity.stored import truth_of
 
 FIRST_SEED = 800_000
@@ -78,8 +78,9 @@ def register_table(regime: Regime, draws: Iterable[Found]) -> pd.DataFrame:
     -------
     DataFrame
         One row per model and scale: regime, truth (NaN where none is stored), mean (ratios: exponential of the mean
-        logarithm; variance: the median), bias (ratios: of the log), monte_carlo_error, draws, failed, at_zero (share of
-        draws with a variance of zero).
+        logarithm; variance: the median), bias (ratios: of the log), monte_carlo_error, moved and moved_error (mean
+        change against the model without a random effect on the same registers), draws, failed, at_zero (share of draws
+        with a variance of zero).
     """
     listed, lines = list(draws), []
     for model in MODELS:
@@ -91,6 +92,12 @@ def register_table(regime: Regime, draws: Iterable[Found]) -> pd.DataFrame:
             truth = truth_of(regime.truth_key(), estimand, "exit") if estimand else math.nan
             lines.append({"regime": regime.name, "model": model, "scale": scale} | _summary(scale, kept, truth))
             lines[-1]["failed"] = len(values) - len(kept)
+            base = np.array([draw.get(MODELS[0], {}).get(scale, math.nan) for draw in listed])
+            both = np.log(values / base) if scale.startswith("hazard_ratio") else values - base
+            both = both[np.isfinite(both)]
+            if len(both) > 1 and model != MODELS[0]:
+                error = float(both.std(ddof=1) / math.sqrt(len(both)))
+                lines[-1] |= {"moved": float(both.mean()), "moved_error": error}
     return pd.DataFrame(lines)
 
 
@@ -113,15 +120,13 @@ def run(out: Path, regime: Regime, draws: int, firms: int, *, progress: bool | N
 
     out.mkdir(parents=True, exist_ok=True)
     journal = out / f"frailty-{regime.truth_key()}-{firms}.jsonl"
-    lines = journal.read_text(encoding="utf-8").splitlines() if journal.exists() else []
-    done = {record["seed"]: record["found"] for record in map(json.loads, (li for li in lines if li.endswith("}")))}
+    done = read_journal(journal)
     wanted = range(FIRST_SEED, FIRST_SEED + draws)
     hide = None if progress is None else not progress
     todo = [seed for seed in wanted if seed not in done]
     for seed in tqdm(todo, desc=regime.name, unit="register", disable=hide, file=sys.stderr):
         done[seed] = fit_once(regime, seed, firms)
-        with journal.open("a", encoding="utf-8") as written:
-            written.write(json.dumps({"seed": seed, "found": done[seed]}) + "\n")
+        add_to_journal(journal, seed, done[seed])
     return register_table(regime, [done[seed] for seed in wanted])
 
 

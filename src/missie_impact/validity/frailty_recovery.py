@@ -134,15 +134,17 @@ def _line(likelihood: str, parameter: str, group: pd.DataFrame) -> dict[str, Any
     values, n = kept["estimate"].to_numpy(dtype=np.float64), len(kept)
     logs = parameter in RATIOS
     shown, target = (np.log(values), math.log(truth)) if logs else (values, truth)
-    bias, error = float(shown.mean() - target), float(shown.std(ddof=1) / math.sqrt(n))
+    bias = float(shown.mean() - target) if n else math.nan
+    error = float(shown.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
     hits = int(((kept["low"] <= truth) & (truth <= kept["high"])).sum())
     low, high = exact_interval(hits, n)
+    share = hits / n if n else math.nan
     allowed = BIAS_SHARE * (1.0 if logs else abs(target)) + 2 * error
     return {
-        "likelihood": likelihood, "parameter": parameter, "truth": truth, "mean": float(values.mean()), "bias": bias,
-        "monte_carlo_error": error, "coverage": hits / n, "coverage_low": low, "coverage_high": high, "draws": n,
+        "likelihood": likelihood, "parameter": parameter, "truth": truth, "mean": float(values.mean()) if n else math.nan, "bias": bias,
+        "monte_carlo_error": error, "coverage": share, "coverage_low": low, "coverage_high": high, "draws": n,
         "failed": len(group) - n, "unbiased": bool(abs(bias) <= allowed),
-        "covers": bool(NEAR_COVERAGE[0] <= hits / n <= NEAR_COVERAGE[1] or low <= 0.95 <= high),
+        "covers": bool(NEAR_COVERAGE[0] <= share <= NEAR_COVERAGE[1] or low <= 0.95 <= high),
     }  # fmt: skip
 
 
@@ -154,22 +156,34 @@ def run(
 
     out.mkdir(parents=True, exist_ok=True)
     journal = out / f"frailty-{distribution}-{units}.jsonl"
-    done = _read(journal)
+    done = {seed: [tuple(line) for line in found] for seed, found in read_journal(journal).items()}
     wanted = range(FIRST_SEED, FIRST_SEED + draws)
     hide = None if progress is None else not progress
     todo = [seed for seed in wanted if seed not in done]
     for seed in tqdm(todo, desc=distribution, unit="draw", disable=hide, file=sys.stderr):
         done[seed] = recover_once(seed, units, distribution)
-        with journal.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps({"seed": seed, "found": done[seed]}) + "\n")
+        add_to_journal(journal, seed, done[seed])
     return recovery_table(done[seed] for seed in wanted)
 
 
-def _read(journal: Path) -> dict[int, list[Line]]:
-    if not journal.exists():
-        return {}
-    lines = [line for line in journal.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-    return {record["seed"]: [tuple(found) for found in record["found"]] for record in map(json.loads, lines)}
+def read_journal(journal: Path) -> dict[int, Any]:
+    """What a run found so far, by seed; a line that was cut off does not count."""
+    found = {}
+    lines = journal.read_text(encoding="utf-8").splitlines() if journal.exists() else []
+    for line in lines:
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        found[int(record["seed"])] = record["found"]
+    return found
+
+
+def add_to_journal(journal: Path, seed: int, found: Any) -> None:
+    """Write what a seed gave on a line of its own."""
+    whole = not journal.exists() or journal.read_text(encoding="utf-8").endswith("\n")
+    with journal.open("a", encoding="utf-8") as lines:
+        lines.write(("" if whole else "\n") + json.dumps({"seed": seed, "found": found}) + "\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
