@@ -103,6 +103,16 @@ def test_years_after_death_are_zero(panel_of, rows):
     assert found == [pytest.approx(20 - 30)]
 
 
+@pytest.mark.parametrize(
+    ("founded", "expected"), [(1999, "10 or more"), (2000, "5-9"), (2004, "5-9"), (2005, "under 5")]
+)
+def test_age_class_is_of_the_year_before(panel_of, rows, founded, expected):
+    # in 2009: 10, 9, 5 and 4 years old
+    settings = {"missions": "ann FR 2010-05-01", "life": f"ann {founded}-2014"}
+    panel = panel_of("ann FR 2009: 10 30 60", **settings)
+    assert rows(increase_risk_set(panel).collect(), "age_class", "ann") == [expected]
+
+
 def test_net_is_a_definition(panel_of):
     panel = panel_of(histories(), definitions=CBS_2024.replace(indicator_aggregate="net"), **SETTINGS)
     row = budget_indicator(panel, cohorts=(2010,)).row(2010, "sme")

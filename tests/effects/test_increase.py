@@ -137,3 +137,56 @@ def test_bad_tables(make):
         export_increase(risk_of(make, frame.assign(exports_eur_after_1=-1.0)), cluster="firm", controls=None)
     with pytest.raises(NoParticipantError):
         export_increase(risk_of(make, frame.assign(treated=0)), cluster="firm", controls=None)
+
+
+def test_trends_of_classes_are_taken_out_of_the_yearly_ratio(make):
+    # young pairs double whoever they are, old ones stay; the treated are mostly old: no effect
+    counts = {("young", 0): 30, ("young", 1): 5, ("old", 0): 30, ("old", 1): 25}
+    rows = [
+        dict.fromkeys(BEFORE, 10.0) | dict.fromkeys(AFTER, 20.0 if age == "young" else 10.0) | {
+            "treated": treated, "age": age, "outcome": 0.0, "exports_eur_in_t": 10.0, "market": 0, "year": 2010
+        }
+        for (age, treated), n in counts.items()
+        for _ in range(n)
+    ]  # fmt: skip
+    risk = risk_of(make, pd.DataFrame(rows).assign(firm=range(len(rows))))
+    plain, own = (
+        export_increase(
+            risk, cluster="firm", estimator="poisson", options=IncreaseOptions(winsorise_eur=15, trends=trends)
+        )
+        for trends in (None, ("age",))
+    )
+    expected = (5 * 20 + 25 * 10) / 30 / (30 * 20 + 30 * 10) * 60
+    assert plain.effect("mean_ratio_yearly").estimate == pytest.approx(expected)
+    assert own.effect("mean_ratio_yearly").estimate == pytest.approx(1.0)
+    cut = (5 * 15 + 25 * 10) / 30 / (30 * 15 + 30 * 10) * 60
+    assert plain.effect("mean_ratio_yearly_winsorised").estimate == pytest.approx(cut)
+    with pytest.raises(SchemaError, match="trends"):
+        export_increase(risk, cluster="firm", options=IncreaseOptions(trends=("sector",)))
+
+
+def test_with_controls_the_models_of_amounts_hold_the_path(make):
+    # the control says nothing of the level; treated pairs are larger and do not rise by more
+    frame = pairs(n=3000, ratio=1.0)
+    frame["noise"] = np.random.default_rng(5).normal(size=len(frame))
+    raw = export_increase(risk_of(make, frame), cluster="firm", controls=None).effect("mean_ratio")
+    with_path = export_increase(risk_of(make, frame), cluster="firm", controls=["noise"]).effect("mean_ratio")
+    assert raw.conf_low > 1.1
+    # four noisy years do not say all of a permanent level, but most
+    assert abs(math.log(with_path.estimate)) < math.log(raw.estimate) / 3
+    assert with_path.std_error < raw.std_error
+
+
+def test_where_all_treated_export_no_error_is_given(make):
+    frame = pairs(n=800)
+    start = (frame[BEFORE[-1]] == 0) & (frame["treated"] == 1)
+    frame.loc[start, AFTER[0]] = 5.0
+    frame.loc[(frame["treated"] == 0) & (frame["firm"] % 3 == 0), list(AFTER)] = 0.0
+    found = export_increase(risk_of(make, frame), cluster="firm", controls=["log_level"])
+    share = found.effect("export_share_difference")
+    assert found.effect("export_share_with").estimate == 1.0
+    assert share.estimate > 0
+    assert math.isnan(share.std_error)
+    assert math.isnan(share.conf_low)
+    assert any("all of the treated" in note for note in found.notes)
+    assert found.effect("grower_share_difference").std_error > 0

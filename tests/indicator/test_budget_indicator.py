@@ -125,6 +125,12 @@ def test_corrections_that_exceed_the_exports_make_a_zero_base(make_panel):
     assert (found.base_eur, found.gross_eur) == (0.0, 30.0)
 
 
+def test_corrections_that_exceed_a_later_year_make_it_zero_and_not_negative(make_panel):
+    # (90 + 0 + 240) / 3 - 100 = 10
+    panel = make_panel("alfa DE 2020: 100 90 10-400 240\nalfa DE import 2022: 5", "alfa DE 2020")
+    assert row(budget_indicator(panel, COHORT)).gross_eur == 10.0
+
+
 def test_a_partial_correction_lowers_the_year(make_panel):
     panel = make_panel("alfa DE 2020: 100-40 90 90 90", "alfa DE 2020")
     assert row(budget_indicator(panel, COHORT)).gross_eur == 30.0

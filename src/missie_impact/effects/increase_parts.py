@@ -140,7 +140,12 @@ def _difference(found: Imputed) -> Floats:
 
 def _shares(rows: Rows, group: Mask, weight: Floats, y: Floats, notes: list[str], what: str) -> Floats:
     def make() -> Floats:
-        return _difference(impute(y, rows.treated, rows.variables, weight, group, "logit"))
+        found = impute(y, rows.treated, rows.variables, weight, group, "logit")
+        lines = _difference(found)
+        if found.observed in (0.0, 1.0):  # no treated row varies: an error would be that of the prediction alone
+            notes.append(f"{what}: {'all' if found.observed else 'none'} of the treated do; no error is given")
+            lines[:2, 1:] = np.nan
+        return lines
 
     return _tried(make, rows.n, 3, notes, what)
 
