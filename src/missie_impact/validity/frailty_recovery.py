@@ -141,7 +141,8 @@ def _line(likelihood: str, parameter: str, group: pd.DataFrame) -> dict[str, Any
     share = hits / n if n else math.nan
     allowed = BIAS_SHARE * (1.0 if logs else abs(target)) + 2 * error
     return {
-        "likelihood": likelihood, "parameter": parameter, "truth": truth, "mean": float(values.mean()) if n else math.nan, "bias": bias,
+        "likelihood": likelihood, "parameter": parameter, "truth": truth,
+        "mean": float(values.mean()) if n else math.nan, "bias": bias,
         "monte_carlo_error": error, "coverage": share, "coverage_low": low, "coverage_high": high, "draws": n,
         "failed": len(group) - n, "unbiased": bool(abs(bias) <= allowed),
         "covers": bool(NEAR_COVERAGE[0] <= share <= NEAR_COVERAGE[1] or low <= 0.95 <= high),
