@@ -104,10 +104,10 @@ def test_years_after_death_are_zero(panel_of, rows):
 
 
 @pytest.mark.parametrize(
-    ("founded", "expected"), [(1999, "10 or more"), (2000, "5-9"), (2004, "5-9"), (2005, "under 5")]
+    ("founded", "expected"), [(2000, "10 or more"), (2001, "5-9"), (2005, "5-9"), (2006, "under 5")]
 )
-def test_age_class_is_of_the_year_before(panel_of, rows, founded, expected):
-    # in 2009: 10, 9, 5 and 4 years old
+def test_age_class_is_of_the_year_of_the_mission(panel_of, rows, founded, expected):
+    # in 2010: 10, 9, 5 and 4 years old
     settings = {"missions": "ann FR 2010-05-01", "life": f"ann {founded}-2014"}
     panel = panel_of("ann FR 2009: 10 30 60", **settings)
     assert rows(increase_risk_set(panel).collect(), "age_class", "ann") == [expected]

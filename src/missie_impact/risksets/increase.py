@@ -16,7 +16,9 @@ from missie_impact.risksets.riskset import RiskSet, Roles
 from missie_impact.risksets.trials import Rule, TrialYears
 
 LOOK_BACK = 4
-AGE_CLASS = "age_class"  # of the firm at t-1: exports of young firms grow, those of settled ones do not drift
+AGE_CLASS = (
+    "age_class"  # of the firm in t, as `log_age`: exports of young firms grow, those of settled ones do not drift
+)
 AGES_FROM = (5, 10)
 KEY = ["firm", "market", "year"]
 
@@ -36,7 +38,7 @@ def increase_risk_set(panel: Panel, *, treatment: Literal["mission", "support"] 
     -------
     RiskSet
         Columns: firm, market, year, treated, outcome, exports_eur_before_4 .. exports_eur_after_3, controls, and
-        age_class of the firm at t-1 where the register holds the year of founding.
+        age_class of the firm in t where the register holds the year of founding.
 
     Raises
     ------
