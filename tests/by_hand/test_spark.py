@@ -54,6 +54,6 @@ def test_spells_and_status(session, random_tables):
     history = with_history(on_spark(session, years), PAIR, CBS_2024)
     found = fetched(spells(history, on_spark(session, life), CBS_2024, FIRST, LAST), [*PAIR, "begin"])
     pd.testing.assert_frame_equal(found, wanted_spells[list(found)], check_dtype=False)
-    kept = history.drop("spell", "begin", "rank", "last")
+    kept = history.drop("spell", "begin", "spell_years", "last")
     found = fetched(status(kept, CBS_2024, FIRST), [*PAIR, "year"])
     pd.testing.assert_frame_equal(found, wanted_status[list(found)], check_dtype=False)

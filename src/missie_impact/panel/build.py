@@ -12,11 +12,14 @@ from missie_impact.linkage.counting import count_units
 from missie_impact.panel.activity import is_active
 from missie_impact.panel.history import with_history
 from missie_impact.panel.panel import Panel
+from missie_impact.panel.patterns import MOST_YEARS, pattern_history, patterns_of
 from missie_impact.registers import Registers
 from missie_impact.registers.engine import Lazy
 
 PAIR = ["firm", "market", "year"]
-ROWS_AT_ONCE = 2_000_000  # trade rows whose windows are computed together
+UNIT = ["firm", "market", "active"]
+KINDS = ("goods", "services")
+ROWS_AT_ONCE = 2_000_000  # trade rows that are summed together
 
 
 def build_panel(registers: Registers, definitions: Definitions | None = None) -> Panel:
@@ -53,10 +56,11 @@ def build_panel(registers: Registers, definitions: Definitions | None = None) ->
     engine = registers.engine
     successors = resolve_successors(registers, definitions)
     linkage = link_participants(registers, definitions, successors)
-    pair_years = _pair_years(registers, definitions, successors)
-    firm_trade = _firm_trade(pair_years, definitions).join(
-        _kinds(registers, successors), on=["firm", "year"], how="left"
-    )
+    one_kind = _one_kind(registers, definitions, successors)
+    pair_years = _pair_years(registers, definitions, successors, one_kind)
+    firm_trade = _firm_trade(pair_years, definitions, one_kind)
+    if one_kind is None:
+        firm_trade = firm_trade.join(_kinds(registers, successors), on=["firm", "year"], how="left")
     firm_trade = engine.store(firm_trade, "firm_trade")
     firms = _with_group_workers(_one_row_per_firm_year(registers.firms, successors))
     firm_years = engine.store(firms, "firm_years")
@@ -73,16 +77,67 @@ def build_panel(registers: Registers, definitions: Definitions | None = None) ->
     )
 
 
-def _pair_years(registers: Registers, definitions: Definitions, successors: Successors) -> Lazy:
-    """Sum trade per pair and year and add spells and status, some markets at a time to keep memory low."""
-    trade = registers.trade.filter(nw.col("kind").is_in(list(definitions.kinds)))
-    if not definitions.include_estimated:
-        trade = trade.filter(~nw.col("estimated").fill_null(False))
+def _one_kind(registers: Registers, definitions: Definitions, successors: Successors) -> str | None:
+    """Kind of all trade where each row already is a pair and year, so that nothing needs summing; else None.
+
+    Checked trade has one row per firm, market, year, flow, kind and estimated, but for corrections below zero.
+    """
+    trade, constant = registers.trade, ("flow", "kind", "estimated")
+    marks = {"estimated": nw.col("estimated").fill_null(False).cast(nw.Int8)}
+    bounds = trade.with_columns(**marks).select(
+        *(nw.col(name).min().alias(f"{name}_min") for name in constant),
+        *(nw.col(name).max().alias(f"{name}_max") for name in constant),
+        lowest=nw.col("value_cents").min(),
+    )
+    found = registers.engine.one(bounds)
+    alike = all(found[f"{name}_min"] == found[f"{name}_max"] for name in constant)
+    counted = found["kind_min"] in definitions.kinds and (definitions.include_estimated or not found["estimated_min"])
+    if alike and counted and found["lowest"] >= 0 and successors.final is None:
+        return str(found["kind_min"])
+    return None
+
+
+def _pair_years(registers: Registers, definitions: Definitions, successors: Successors, one_kind: str | None) -> Lazy:
+    """Trade per pair and year, with the spell and the window of the exit question.
+
+    Sums take some markets at a time to keep memory low. Years without activity in the flow of the question stand
+    apart, as if they were of another pair.
+    """
+    engine, settings = registers.engine, registers.settings
+    active = nw.when(is_active(definitions, definitions.exit_flow)).then(1).otherwise(0).cast(nw.Int8)
+    trade = _counted(registers.trade, definitions)
+    parts = [_split(trade)] if one_kind else [_summed(part) for part in _parts(registers, definitions, successors)]
+    rows = [part.with_columns(active=active) for part in parts]
+    years = range(settings.first_year, settings.last_year + 1)
+    if len(years) > MOST_YEARS:
+        return engine.store_parts([with_history(part, UNIT, definitions) for part in rows], "pair_years")
+    if not one_kind:
+        rows = [engine.store(part, "trade_sums") for part in rows]
+    pairs = [engine.store(patterns_of(part, UNIT, settings.first_year), "pair_patterns") for part in rows]
+    masks = nw.concat([part.select("mask") for part in pairs])
+    history = engine.store(pattern_history(engine, masks, years, definitions), "pattern_history")
+    joined = [
+        part.join(own, on=UNIT, how="left").join(history, on=["mask", "year"], how="left").drop("mask")
+        for part, own in zip(rows, pairs, strict=True)
+    ]
+    stored = engine.store_parts(joined, "pair_years")
+    engine.forget(history, *pairs, *([] if one_kind else rows))
+    return stored
+
+
+def _counted(trade: Lazy, definitions: Definitions) -> Lazy:
+    """Rows of the kinds of trade that the definitions count."""
+    kept = trade.filter(nw.col("kind").is_in(list(definitions.kinds)))
+    return kept if definitions.include_estimated else kept.filter(~nw.col("estimated").fill_null(False))
+
+
+def _parts(registers: Registers, definitions: Definitions, successors: Successors) -> list[Lazy]:
+    """Trade of some markets at a time, firms followed to their last identity."""
+    trade = _counted(registers.trade, definitions)
     rows = trade.group_by("market").agg(nw.len().cast(nw.Int64).alias("rows"))
     groups = _market_groups(registers.engine.collect(rows, sort_by=["market"]))
     parts = [trade.filter(nw.col("market").is_in(markets)) for markets in groups] or [trade]
-    plans = [_with_history(_summed(successors.follow(part)), definitions) for part in parts]
-    return registers.engine.store_parts(plans, "pair_years")
+    return [successors.follow(part) for part in parts]
 
 
 def _market_groups(sizes: pd.DataFrame) -> list[list[str]]:
@@ -92,37 +147,53 @@ def _market_groups(sizes: pd.DataFrame) -> list[list[str]]:
     return [largest_first[k::n_groups] for k in range(n_groups)] if n_groups else []
 
 
+def _split(trade: Lazy) -> Lazy:
+    """Exports and imports of each row beside each other; only rows with trade."""
+    value, exported = nw.col("value_cents"), nw.col("flow") == "export"
+    apart = trade.select(
+        *PAIR,
+        exports_cents=nw.when(exported).then(value).otherwise(0),
+        imports_cents=nw.when(exported).then(0).otherwise(value),
+    )
+    return apart.filter(_any_trade())
+
+
 def _summed(trade: Lazy) -> Lazy:
+    """Exports and imports per pair and year, corrections included; only sums above zero."""
     value, exported = nw.col("value_cents"), nw.col("flow") == "export"
     summed = trade.group_by(*PAIR).agg(
         nw.when(exported).then(value).otherwise(0).sum().cast(nw.Int64).alias("exports_cents"),
         nw.when(exported).then(0).otherwise(value).sum().cast(nw.Int64).alias("imports_cents"),
     )
-    return summed.filter((nw.col("exports_cents") > 0) | (nw.col("imports_cents") > 0))
+    return summed.filter(_any_trade())
 
 
-def _with_history(pair_years: Lazy, definitions: Definitions) -> Lazy:
-    """Add the spell and the window of the exit question; years without activity in its flow stand apart."""
-    active = nw.when(is_active(definitions, definitions.exit_flow)).then(1).otherwise(0).cast(nw.Int8)
-    unit = ["firm", "market", "active"]
-    return with_history(pair_years.with_columns(active=active), unit, definitions)
+def _any_trade() -> nw.Expr:
+    return (nw.col("exports_cents") > 0) | (nw.col("imports_cents") > 0)
 
 
-def _firm_trade(pair_years: Lazy, definitions: Definitions) -> Lazy:
-    """Firm x year: exports, imports and number of export markets, over markets with a positive flow."""
+def _firm_trade(pair_years: Lazy, definitions: Definitions, one_kind: str | None) -> Lazy:
+    """Firm x year: exports, imports and number of export markets, over markets with a positive flow.
+
+    With trade of one kind only, whether it is exported follows from the exports.
+    """
     floor = round(definitions.min_value_eur * 100)
     exports, imports = nw.col("exports_cents"), nw.col("imports_cents")
-    return pair_years.group_by("firm", "year").agg(
+    totals = pair_years.group_by("firm", "year").agg(
         nw.when(exports > 0).then(exports).otherwise(0).sum().cast(nw.Int64).alias("exports_cents"),
         nw.when(imports > 0).then(imports).otherwise(0).sum().cast(nw.Int64).alias("imports_cents"),
         (exports > floor).cast(nw.Int64).sum().cast(nw.Int64).alias("export_markets"),
     )
+    if one_kind is None:
+        return totals
+    marks = {kind: nw.when(exports > 0).then(int(kind == one_kind)).cast(nw.Int8) for kind in KINDS}
+    return totals.with_columns(**marks)
 
 
 def _kinds(registers: Registers, successors: Successors) -> Lazy:
     """Firm x year: whether it exports goods and services (1, else 0), whatever kinds the definitions count."""
     exported = registers.trade.filter((nw.col("flow") == "export") & (nw.col("value_cents") > 0))
-    marks = {name: nw.when(nw.col("kind") == name).then(1).otherwise(0).cast(nw.Int8) for name in ("goods", "services")}
+    marks = {name: nw.when(nw.col("kind") == name).then(1).otherwise(0).cast(nw.Int8) for name in KINDS}
     own = exported.group_by("firm", "year").agg(*(mark.max().alias(name) for name, mark in marks.items()))
     return successors.follow(own).group_by("firm", "year").agg(nw.col("goods").max(), nw.col("services").max())
 

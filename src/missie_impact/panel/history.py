@@ -9,7 +9,7 @@ import narwhals as nw
 from missie_impact.definitions import Definitions
 from missie_impact.registers.engine import Lazy
 
-HISTORY = ("spell", "begin", "rank", "last", "active_years", "pattern")
+HISTORY = ("spell", "begin", "spell_years", "last", "active_years", "pattern")
 
 
 def with_history(years: Lazy, unit: Sequence[str], definitions: Definitions) -> Lazy:
@@ -25,9 +25,10 @@ def with_history(years: Lazy, unit: Sequence[str], definitions: Definitions) -> 
 
     Returns
     -------
-    the input with spell (1, 2, ...), begin (first year of the spell), rank (of the active year within the unit, from
-    1), last (1: no later active year belongs to the spell, as far as the data show), active_years (1 .. window) and
-    pattern (whole number, one bit a year, the lowest being the year itself; :func:`pattern_text` writes it out)
+    the input with spell (1, 2, ...), begin (first year of the spell), spell_years (active years of the spell up to
+    this one, from 1), last (1: no later active year belongs to the spell, as far as the data show), active_years
+    (1 .. window) and pattern (whole number, one bit a year, the lowest being the year itself; :func:`pattern_text`
+    writes it out)
     """
     year, lags = nw.col("year"), [f"lag_{k}" for k in range(1, definitions.window)]
     shifted = {name: year.shift(k) for k, name in enumerate(lags or ["lag_1"], start=1)} | {"following": year.shift(-1)}
@@ -45,10 +46,12 @@ def with_history(years: Lazy, unit: Sequence[str], definitions: Definitions) -> 
         new=nw.when(new).then(1).otherwise(0).cast(nw.Int32),
         started=nw.when(new).then(year).otherwise(0),
     )
-    return flagged.with_columns(
+    numbered = flagged.with_columns(
         spell=nw.col("new").cum_sum().over(*unit, order_by="year").cast(nw.Int32),
         begin=nw.col("started").cum_max().over(*unit, order_by="year").cast(nw.Int32),
-        rank=nw.col("one").cum_sum().over(*unit, order_by="year").cast(nw.Int32),
+    )
+    return numbered.with_columns(
+        spell_years=nw.col("one").cum_sum().over(*unit, "spell", order_by="year").cast(nw.Int32)
     ).drop(*shifted, "new", "started", "one")
 
 

@@ -91,7 +91,7 @@ class Panel:
     def status(self, level: Level = "firm", flow: TradeFlow | None = None) -> Lazy:
         """Status in each active year; see :func:`missie_impact.panel.status.status`."""
         years = self.history(level, flow or self.definitions.transition_flow)
-        return status(years.drop("spell", "begin", "rank", "last"), self.definitions, self.first_year)
+        return status(years.drop("spell", "begin", "spell_years", "last"), self.definitions, self.first_year)
 
     def collect(self, frame: Lazy, sort_by: list[str]) -> pd.DataFrame:
         """Bring a lazy table of this panel out as pandas, sorted by key."""

@@ -40,15 +40,13 @@ def spells(years: Lazy, life: Lazy, definitions: Definitions, first_year: int, l
     active_years, origin_seen (enough years without trade were seen before it), end_reason: exit, death (the firm
     ceased), lost (its identity was lost) or open (the data end before it is decided)
     """
-    ends = years.filter(nw.col("last") == 1).with_columns(
-        earlier=nw.col("rank").shift(1).over(*PAIR, order_by="year").fill_null(0)
-    )
     return (
-        ends.join(life, on="firm", how="left")
+        years.filter(nw.col("last") == 1)
+        .join(life, on="firm", how="left")
         .with_columns(
             end=nw.col("year"),
             length=nw.col("year") - nw.col("begin") + 1,
-            active_years=nw.col("rank") - nw.col("earlier"),
+            active_years=nw.col("spell_years"),
             origin_seen=origin_seen(definitions, first_year),
             end_reason=end_reason(definitions, last_year),
         )

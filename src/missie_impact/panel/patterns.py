@@ -1,0 +1,43 @@
+"""History by pattern of active years: what many pairs share is worked out once.
+
+Spells and windows of a pair depend on its active years alone. Millions of pairs share some ten thousand patterns of
+active years, so the windows of :mod:`missie_impact.panel.history` run over the patterns and are joined to the pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import narwhals as nw
+import pandas as pd
+
+from missie_impact.definitions import Definitions
+from missie_impact.panel.history import with_history
+from missie_impact.registers.engine import Engine, Lazy
+
+MOST_YEARS = 50  # one bit a year; sums of powers of two are exact in doubles up to 53
+
+
+def patterns_of(years: Lazy, unit: Sequence[str], first_year: int) -> Lazy:
+    """Return one row per unit with ``mask``: its active years as bits, the lowest being ``first_year``.
+
+    Parameters
+    ----------
+    years : one row per active year, with the columns of the unit and ``year``
+    """
+    bit = nw.lit(2.0) ** (nw.col("year") - first_year).cast(nw.Float64)
+    return years.group_by(*unit).agg(bit.sum().cast(nw.Int64).alias("mask"))
+
+
+def pattern_history(engine: Engine, patterns: Lazy, years: range, definitions: Definitions) -> Lazy:
+    """Return the history of each pattern of active years: mask, year and the columns of ``with_history``.
+
+    Parameters
+    ----------
+    patterns : table with the column ``mask`` of :func:`patterns_of`
+    years : all years of the data, at most ``MOST_YEARS``
+    """
+    bits = engine.take(pd.DataFrame({"year": pd.array(years, dtype="int32"), "bit": [2**k for k in range(len(years))]}))
+    each = patterns.select("mask").unique().join(bits, how="cross")
+    active = each.filter((nw.col("mask") // nw.col("bit")) % 2 == 1).select("mask", "year")
+    return with_history(active, ["mask"], definitions)
