@@ -29,4 +29,6 @@ def test_the_rules_of_the_file_count(tmp_path: Path) -> None:
 
 def test_a_rule_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="unknown definitions"):
-        mi.build_panel(registers(tmp_path, "gap_year = 1"))
+        registers(tmp_path, "gap_year = 1")
+    with pytest.raises(SettingsError, match="`gap_years`: expected"):
+        registers(tmp_path, "gap_years = 0")

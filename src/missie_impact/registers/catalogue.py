@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
+from missie_impact.definitions import CBS_2024
 from missie_impact.errors import SettingsError
 
 from .conform import Reading
@@ -230,6 +231,7 @@ def read_catalogue(path: str | Path) -> Catalogue:
 def _settings(study: Mapping[str, Any], definitions: Mapping[str, Any], path: Path) -> RegisterSettings:
     if not isinstance(definitions, dict):
         raise SettingsError("Expected [definitions] to be a table of rules.")
+    CBS_2024.with_changes(definitions)  # a rule that does not exist is said before any file is read
     cohorts = tuple(study.get("cohorts", ()))
     if not all(isinstance(year, int) for year in cohorts):
         raise SettingsError("[study] cohorts: expected a list of years.")
