@@ -8,13 +8,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from missie_impact.effects.compared import WeightScores
 from missie_impact.effects.estimate import Task, put_together
 from missie_impact.effects.exit_options import ExitOptions
+from missie_impact.effects.followed import weights_note
 from missie_impact.effects.groups import certain_notes, certain_text, each_group, spread, term_name
 from missie_impact.effects.model import Certain, counted
 from missie_impact.effects.result import Counts, Effect, Fit, GroupResult, TermName
-from missie_impact.effects.rows import Group, Request, Rows, Source, parts, read_rows
+from missie_impact.effects.rows import Clustering, Group, Request, Rows, Source, parts, read_rows
 from missie_impact.effects.spans import row_starts
+from missie_impact.effects.stacked import of_weights, weight_derivative, weight_ratio
 from missie_impact.errors import (
     CollinearityError,
     ConvergenceError,
@@ -25,6 +28,7 @@ from missie_impact.errors import (
     SettingsError,
 )
 from missie_impact.flow import FlowStep
+from missie_impact.numerics.bands import influence_covariance
 from missie_impact.numerics.cells import Term
 from missie_impact.numerics.covariance import Clusters, Covariance, clusters_of
 from missie_impact.numerics.cox import (
@@ -32,6 +36,7 @@ from missie_impact.numerics.cox import (
     CoxFit,
     cox_covariance,
     cox_data,
+    cox_score_residuals,
     fit_cox,
     martingale_residuals,
 )
@@ -213,12 +218,28 @@ def cox_clustered(read: CoxRows, fitted: CoxFitted) -> dict[str, Covariance]:
                 f"ties='exact': errors {clustering.name!r} are not known for it, since a row has no score of its own. "
                 "Say cluster=None, or use ties='efron'."
             )
+        if read.rows.weighting is not None:
+            found[clustering.name] = _with_weights(read, fitted, read.rows.weighting, clustering)
+            continue
         own = [clusters_of(d.codes[fitted.used]) for d in clustering.dimensions]
         if clustering.dimensions or clustering.name == "hc0":
             found[clustering.name] = cox_covariance(fitted.data, fitted.fit, own)
         else:
             found[clustering.name] = Covariance(fitted.fit.bread, (), "model", np.inf)
     return found
+
+
+def _with_weights(read: CoxRows, fitted: CoxFitted, weighting: WeightScores, clustering: Clustering) -> Covariance:
+    """Covariance of the coefficients of a weighted design, the estimation of its weights included."""
+    rows, used = read.rows, fitted.used
+    influence = cox_score_residuals(fitted.data, fitted.fit.coef) @ fitted.fit.bread
+    moved = influence * weight_ratio(rows, weighting, used)[:, None]
+    further = of_weights(weighting, weight_derivative(weighting, used, moved))
+    clusters = clustering.dimensions or (Clusters(np.arange(rows.n), rows.n),)
+    matrix = influence_covariance([(used, column) for column in influence.T], clusters, further)
+    counts = tuple(len(np.unique(d.codes[used])) for d in clustering.dimensions)
+    df = min(counts) - 1.0 if counts else np.inf
+    return Covariance(matrix, counts, "cr0" if counts else "hc0", df)
 
 
 def _result(read: CoxRows, group: Group, fitted: CoxFitted, options: ExitOptions) -> GroupResult:
@@ -239,6 +260,8 @@ def _result(read: CoxRows, group: Group, fitted: CoxFitted, options: ExitOptions
         notes.append("exact ties: the coefficient is a log odds ratio of the discrete hazard")
     if options.strata:
         notes.append(f"a baseline of its own for each {' x '.join(options.strata)}")
+    if rows.probability is not None:
+        notes.append(weights_note(rows))
     if any(c.dimensions for c in rows.clusterings):
         notes.append("clustered errors without a small-sample factor, as R's coxph")
     notes += [f"{name}: {note}" for name, cov in covariances.items() for note in cov.notes]

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from missie_impact.effects.estimate import DEFAULT_OPTIONS, FitOptions, Task, put_together
+from missie_impact.effects.followed import weights_note
 from missie_impact.effects.frailty_rows import EffectRows, Frailty, nearest_followed, read_effect_rows
 from missie_impact.effects.frailty_scales import Integrated, frailty_covariances, frailty_scales
 from missie_impact.effects.groups import each_group, estimate_group, flow_of, spread
@@ -180,6 +181,7 @@ def frailty_effect(
     task = Task(outcome, link, words, "treated", conditional_scales)
     made = put_together(source, rows.rows, results, task, options, flow_of(risk.flow, whole[0]))
     said = [ASSUMED[frailty.distribution], *rows.notes, *([IN_TRIALS] if risk.design == "trials" else [])]
+    said += [weights_note(rows.rows, included=False)] if rows.rows.probability is not None else []
     return replace(made, notes=(*made.notes, *said), fits=fits if keep_fit else None)
 
 

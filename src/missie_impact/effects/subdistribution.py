@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from missie_impact.definitions import DEFAULT_CONTROLS
 from missie_impact.effects.estimate import DEFAULT_OPTIONS, FitOptions, Task, put_together
-from missie_impact.effects.followed import Followed, follow
+from missie_impact.effects.followed import Followed, follow, weights_note
 from missie_impact.effects.groups import Scales, coefficient_covariance, each_group, estimate_group, no_estimate
 from missie_impact.effects.model import Fitted, variable_on
 from missie_impact.effects.result import Effect, GroupResult, TermName
@@ -133,7 +133,8 @@ def subdistribution_hazard(
     task = Task(named, "cloglog", f"subdistribution hazard ({model}), {NAMES[kind]}", "treated", lambda fitted: _none())
     made = put_together(risk, units.rows, results, task, options, flow_of(followed))
     note = "a ratio of subdistribution hazards: it orders the incidence of the cause, it is no effect on its rate"
-    return replace(made, notes=(*made.notes, *followed.notes, note))
+    known = [weights_note(units.rows, included=False)] if units.rows.probability is not None else []
+    return replace(made, notes=(*made.notes, *followed.notes, *known, note))
 
 
 def units_of(followed: Followed, rows: Rows, cause: str | None) -> Units:
