@@ -14,14 +14,17 @@ import json
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import narwhals as nw
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from missie_impact.effects import Effect, dose_effect, per_protocol, structural_transition
+from missie_impact.effects import Effect, per_protocol, structural_transition
+from missie_impact.effects.dose import DOSE as MISSIONS
+from missie_impact.effects.dose import count_missions
 from missie_impact.errors import MissieError
 from missie_impact.panel import Panel, build_panel
 from missie_impact.risksets import RiskSet, transition_risk_set
@@ -57,7 +60,11 @@ class Variant:
 
 
 def _one_mission(panel: Panel, risk: RiskSet) -> Effect:
-    return dose_effect(risk, cluster="firm", panel=panel).effect
+    """Firms on one mission against those on none: small registers have too few of the others for a trend."""
+    counted = count_missions(risk, panel)
+    rows = panel.engine.store(counted.rows.filter(nw.col(MISSIONS) <= 1), "one_mission")
+    some = replace(counted, rows=rows, n_rows=panel.engine.count(rows))
+    return structural_transition(some, cluster="firm")
 
 
 VARIANTS = (
@@ -85,14 +92,14 @@ def estimate_once(seed: int, firms: int) -> dict[str, list[float]]:
             except MissieError:
                 effect = None
             for scale in variant.scales:
-                found[f"{variant.name}; {scale}"] = _ends(effect, scale, variant.group)
+                found[f"{variant.name}; {scale}"] = _ends(effect, scale)
     return found
 
 
-def _ends(effect: Effect | None, scale: str, group: str) -> list[float]:
-    if effect is None or group not in [g.group for g in effect.groups]:
+def _ends(effect: Effect | None, scale: str) -> list[float]:
+    if effect is None:
         return [math.nan] * 3
-    one = effect.effect(scale, group=group)
+    one = effect.effect(scale)
     return [one.estimate, one.conf_low, one.conf_high]
 
 
