@@ -142,4 +142,11 @@ _STYLE = (
     "th,td{padding:.3rem .6rem;border-bottom:1px solid #d5d5d5;vertical-align:top}"
     "thead th{border-bottom:2px solid #0058b8}td{font-variant-numeric:tabular-nums}"
     ".simulated{background:#fff3d6;border-left:4px solid #f39200;padding:.5rem .8rem}"
+    "figure{margin:1rem 0;overflow-x:auto}figure img{width:100%;min-width:42rem;max-width:70rem}"
+    "@media (max-width:40rem){body{margin:1rem auto;font-size:14px}th,td{padding:.2rem .4rem}}"
+    # On paper nothing can be scrolled: wide tables take the width of a page on its side, in smaller type.
+    "@page{size:A4 landscape;margin:12mm}@media print{body{font-size:9pt;margin:0;max-width:none}"
+    "div,figure{overflow:visible!important}th,td{font-size:7pt;padding:.1rem .3rem;min-width:0!important}"
+    "thead{display:table-header-group}tr,figure{break-inside:avoid}h2,h3,caption{break-after:avoid}"
+    "figure img{min-width:0;max-height:170mm;width:auto;max-width:100%}}"
 )

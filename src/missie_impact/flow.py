@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+PART = "..."
+
 
 @dataclass(frozen=True, slots=True)
 class FlowStep:
@@ -13,7 +15,8 @@ class FlowStep:
 
     Attributes
     ----------
-    step : name of the step, in the order of the data
+    step : name of the step, in the order of the data; one that begins with "..." counts a part of the step before it,
+        at which nothing is lost
     rows, firms, participants : counts left after the step; None where a count has no meaning
     reason : why rows were left out, empty where none were
     table : the table the rows belong to; what is lost is counted within a table
@@ -47,7 +50,8 @@ class Flow:
         table = pd.DataFrame([[getattr(s, c) for c in columns] for s in self.steps], columns=columns)
         for count in ("rows", "firms", "participants"):
             table[count] = table[count].astype("Int64")
-        lost = (-table.groupby("table")["rows"].diff()).clip(lower=0).astype("Int64")
+        left = ~table["step"].str.startswith(PART)
+        lost = (-table[left].groupby("table")["rows"].diff()).clip(lower=0).astype("Int64").reindex(table.index)
         table.insert(5, "lost_rows", lost)
         return table
 

@@ -107,3 +107,59 @@ def test_own_axes_are_drawn_on_and_returned() -> None:
 def test_what_cannot_be_drawn_says_why(result: object, settings: dict[str, str], said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         plot(result, **settings)  # type: ignore[arg-type]
+
+
+MANY = pd.concat([curve().table.assign(group=group) for group in ("all", "size=sme (eu)", "size=large (eu)")])
+
+
+@pytest.mark.parametrize(
+    "result",
+    [FLOW, effect(), curve(), curve("event_time"), Curve("exit", "survival", "survival", MANY)],
+    ids=["flow", "effect", "curve", "event", "many curves"],
+)
+def test_nothing_is_cut_off_where_it_is_narrow(result: object) -> None:
+    ax = Figure(figsize=(4.2, 6.0), layout="constrained").subplots()
+    plot(result, ax, language="nl")
+    ax.figure.draw_without_rendering()
+    box, whole = ax.get_tightbbox(), ax.figure.bbox
+    assert box is not None and box.x0 >= -1 and box.x1 <= whole.x1 + 1 and box.y0 >= -1 and box.y1 <= whole.y1 + 1
+
+
+def test_a_difference_between_arms_is_left_to_the_table() -> None:
+    table = pd.concat([curve().table, curve().table.assign(arm="difference", estimate=0.01)], ignore_index=True)
+    ax = plot(Curve("exit", "survival", "survival", table))
+    assert ax.data["arm"].nunique() == 4 - 1
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["with support", "without support"]
+
+
+def test_causes_of_one_arm_share_their_line_of_numbers_at_risk() -> None:
+    one = curve().table.assign(estimate=0.1)
+    table = pd.concat([one.assign(group=cause) for cause in ("exit", "death")], ignore_index=True)
+    ax = plot(Curve("exit, death", "cumulative_incidence", "cumulative_incidence", table))
+    assert [t.get_text() for t in ax.texts if t.get_text() in ("with support", "without support")] == [
+        "with support", "without support",
+    ]  # fmt: skip
+
+
+def test_survival_that_stays_high_is_drawn_from_a_round_share_below_it() -> None:
+    points = pd.DataFrame({"group": "all", "arm": "treated", "time": [1.0, 2.0], "estimate": [0.95, 0.9],
+                           "conf_low": [0.9, 0.83], "conf_high": [1.0, 0.96]})  # fmt: skip
+    assert plot(Curve("exit", "survival", "survival", curve_table(points))).get_ylim()[0] == pytest.approx(0.8)
+    assert plot(curve()).get_ylim()[0] == 0  # falls to 0.33
+
+
+def test_series_differ_without_colour() -> None:
+    ax = plot(Curve("exit", "survival", "survival", MANY.reset_index(drop=True)))
+    looks = [(line.get_linestyle(), line.get_marker()) for line in ax.get_legend().get_lines()]
+    assert len(looks) == 6 and len(set(looks)) == 6
+
+
+def test_a_part_of_a_step_loses_nothing() -> None:
+    steps = (
+        FlowStep("missions", 117),
+        FlowStep("... too early", 23, reason="window"),
+        FlowStep("... usable", 94),
+        FlowStep("known", 90, reason="lost"),
+    )
+    assert Flow(steps).frame()["lost_rows"].fillna(-1).tolist() == [-1, -1, -1, 27]
+    assert "-94" not in texts(plot(Flow(steps))) and "window" in texts(plot(Flow(steps)))

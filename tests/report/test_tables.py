@@ -149,3 +149,34 @@ def test_sentences() -> None:
 def test_a_page_is_whole() -> None:
     page = html_page("a & b", "<p>x</p>")
     assert page.startswith("<!DOCTYPE html>") and "<title>a &amp; b</title>" in page and "viewport" in page
+
+
+def test_long_remarks_are_numbered_notes_of_a_page_too() -> None:
+    long = "no spell with a seen begin is at risk; " * 4
+    table = Table(pd.DataFrame({"n_rows": [1, 2], "reason": [long, long]}), notes=("last",))
+    html = table.to_html()
+    assert html.count(long.strip()) == 1 and html.count(">[1]<") == 2
+    assert html.index("</table>") < html.index(f"[1] {long}") < html.index("last")
+    assert table.cells().rows == (("1", "[1]"), ("2", "[1]"))
+
+
+def test_dutch_tables_have_decimal_commas_wherever_people_read_them() -> None:
+    table = Table(pd.DataFrame({"year": [2020], "estimate": [1.5], "n_rows": [1234]}), simulated=True, language="nl")
+    for shown in (table.to_html(), table.to_markdown(), table.to_text(), table.to_latex()):
+        assert "1,5" in shown and "1.234" in shown and "2020" in shown and "Gesimuleerde" in shown
+    assert "1.5" in table.to_csv() and table.to_records()[0]["n_rows"] == 1234
+
+
+@pytest.mark.parametrize(
+    ("term", "language", "words"),
+    [
+        ("size=sme (eu)", "nl", "zelfstandig mkb (EU)"),
+        ("country_group=OECD", "en", "OECD (country group)"),
+        ("2020: increase, SME", "nl", "2020: toename, mkb"),
+        ("exit, death", "en", "leaving the market, firm ceased"),
+        ("size=sme (eu): exit", "en", "SME (EU): leaving the market"),
+        ("something, else", "nl", "something, else"),
+    ],
+)
+def test_terms_made_of_others_are_put_into_words_part_by_part(term: str, language: str, words: str) -> None:
+    assert label(term, language) == words  # type: ignore[arg-type]

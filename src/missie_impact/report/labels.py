@@ -35,11 +35,35 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     "year": ("year", "jaar"),
     "cohort": ("cohort", "cohort"),
     "p_value": ("p value", "p-waarde"),
+    "time": ("time", "tijd"),
+    "arm": ("arm", "arm"),
+    "std_error": ("standard error", "standaardfout"),
+    "statistic": ("statistic", "toetsgrootheid"),
+    "band_low": ("band from", "band van"),
+    "band_high": ("band to", "band tot"),
+    "n_at_risk": ("at risk", "in risico"),
+    "term": ("term", "term"),
+    "difference_before": ("difference before", "verschil vooraf"),
+    "difference_after": ("difference after", "verschil achteraf"),
+    "balanced": ("balanced", "in balans"),
+    "instrument": ("instrument", "instrument"),
+    "kind": ("kind", "soort"),
+    "share": ("share", "aandeel"),
+    "share_growers": ("share with an increase", "aandeel met een toename"),
+    "n_pairs": ("pairs", "paren"),
+    "n_supports": ("supports", "ondersteuningen"),
+    "n_growers": ("firms with an increase", "bedrijven met een toename"),
     # groups
     "all": ("all", "totaal"),
     "sme": ("SME", "zelfstandig mkb"),
     "not_sme": ("not SME", "geen zelfstandig mkb"),
     "large": ("large", "grootbedrijf"),
+    "size": ("size", "grootte"),
+    "country_group": ("country group", "landengroep"),
+    "cbs_independent": ("CBS", "CBS"),
+    "cbs_size": ("CBS, persons", "CBS, personen"),
+    "eu": ("EU", "EU"),
+    "letter": ("letter", "brief"),
     "OECD": ("OECD", "OESO"),
     "BRICS": ("BRICS", "BRICS"),
     "developing": ("developing", "ontwikkelingslanden"),
@@ -49,6 +73,21 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     "risk_ratio": ("risk ratio", "risicoratio"),
     "risk_difference": ("risk difference", "risicoverschil"),
     "hazard_ratio": ("hazard ratio", "hazardratio"),
+    "odds_ratio_conditional": ("odds ratio, conditional", "odds ratio, conditioneel"),
+    "hazard_ratio_conditional": ("hazard ratio, conditional", "hazardratio, conditioneel"),
+    "subdistribution_hazard_ratio": ("subdistribution hazard ratio", "subdistributie-hazardratio"),
+    "log_odds": ("log odds", "log-odds"),
+    "log_hazard": ("log hazard", "log-hazard"),
+    "risk_with": ("risk with support", "risico met ondersteuning"),
+    "risk_without": ("risk without support", "risico zonder ondersteuning"),
+    "yearly_exit_probability_with": ("yearly exit with support", "jaarlijkse uittreding met ondersteuning"),
+    "yearly_exit_probability_without": ("yearly exit without support", "jaarlijkse uittreding zonder ondersteuning"),
+    "survival_difference_1": ("difference in survival after 1 year", "verschil in overleving na 1 jaar"),
+    "survival_difference_3": ("difference in survival after 3 years", "verschil in overleving na 3 jaar"),
+    "survival_difference_5": ("difference in survival after 5 years", "verschil in overleving na 5 jaar"),
+    "mean_ratio": ("ratio of means", "verhouding van gemiddelden"),
+    "restricted_mean_difference": ("difference in years", "verschil in jaren"),
+    "restricted_mean_ratio": ("ratio of years", "verhouding van jaren"),
     "risk_difference_pp": ("risk difference, pp", "risicoverschil, %-punt"),
     "survival_difference_1_pp": ("difference in survival after 1 year, pp", "verschil in overleving na 1 jaar, %-punt"),
     "survival_difference_3_pp": (
@@ -82,8 +121,41 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     "years since the mission": ("years since the mission", "jaren sinds de missie"),
     "survival": ("survival", "overleving"),
     "cumulative_incidence": ("cumulative incidence", "cumulatieve incidentie"),
-    "with": ("with mission", "met missie"),
-    "without": ("without mission", "zonder missie"),
+    "with": ("with support", "met ondersteuning"),
+    "without": ("without support", "zonder ondersteuning"),
+    "untreated": ("not treated", "niet-deelnemers"),
+    "exit": ("leaving the market", "vertrek uit de markt"),
+    "death": ("firm ceased", "bedrijf opgeheven"),
+    "lost": ("identity lost", "identiteit verloren"),
+    "still there": ("still there", "nog aanwezig"),
+    "entry": ("entering the market", "de markt betreden"),
+    "transition": ("becoming structural", "structureel worden"),
+    "leaving, by cause": ("leaving, by cause", "vertrek, naar oorzaak"),
+    "status from year to year": ("Status from year to year", "Status van jaar op jaar"),
+    "spells by begin and length": ("Spells by begin and length", "Perioden naar begin en lengte"),
+    "percent": ("percent", "procent"),
+    "EUR per year": ("EUR per year", "euro per jaar"),
+    "cohort; above the bars: number of firms": (
+        "cohort; above the bars: number of firms",
+        "cohort; boven de staven: aantal bedrijven",
+    ),
+    "trials": ("stacked trials", "gestapelde proeven"),
+    "variant": ("stacked trials, variant", "gestapelde proeven, variant"),
+    "naive": ("naive comparison", "naïeve vergelijking"),
+    "description": ("description", "beschrijving"),
+    # readings of the specification curve
+    "window": ("window, years", "venster, jaren"),
+    "min_years": ("years with exports, at least", "jaren met uitvoer, minstens"),
+    "threshold": ("years with exports, at least", "jaren met uitvoer, minstens"),
+    "count_from": ("counted from", "geteld vanaf"),
+    "level": ("level", "niveau"),
+    "controls": ("controls", "controlevariabelen"),
+    "start_from": ("follow-up from", "gevolgd vanaf"),
+    "gap_years": ("years without trade", "jaren zonder handel"),
+    "default": ("default", "standaard"),
+    "none": ("none", "geen"),
+    "firm": ("firm", "bedrijf"),
+    "market": ("firm x market", "bedrijf x markt"),
     "before": ("before", "vooraf"),
     "after": ("after", "achteraf"),
     "absolute standardised difference": ("absolute standardised difference", "absoluut gestandaardiseerd verschil"),
@@ -153,6 +225,16 @@ CATALOGUE: dict[str, tuple[str, str]] = {
         "starts investing in the host within two years",
         "begint binnen twee jaar te investeren in het gastland",
     ),
+    "supported SME": ("supported SME", "ondersteund mkb"),
+    "supported SME with an increase": ("supported SME with an increase", "ondersteund mkb met een toename"),
+    "SME with an increase over their markets together": (
+        "SME with an increase over their markets together",
+        "mkb met een toename over de markten samen",
+    ),
+    "increase, SME": ("increase, SME", "toename, mkb"),
+    "increase, large firms": ("increase, large firms", "toename, grootbedrijf"),
+    "net increase, SME": ("net increase, SME", "netto toename, mkb"),
+    "net increase, large firms": ("net increase, large firms", "netto toename, grootbedrijf"),
     # titles
     "effects": ("Effects", "Effecten"),
     "flow": ("Who is lost at each step", "Wie er bij elke stap afvalt"),
@@ -179,6 +261,18 @@ def terms_of(frames: Iterable[pd.DataFrame]) -> dict[str, tuple[str, str]]:
 
 
 def label(term: str, language: Language = "en") -> str:
-    """Return the words for a term; a term outside the catalogue stands for itself."""
-    english, dutch = CATALOGUE.get(term, (term, term))
-    return dutch if language == "nl" else english
+    """Return the words for a term; a term outside the catalogue stands for itself.
+
+    Terms made of others are put into words part by part: ``size=sme (eu)``, ``2020: increase, SME``, ``exit, death``.
+    """
+    if term in CATALOGUE:
+        return CATALOGUE[term][language == "nl"]
+    head, colon, tail = term.partition(": ")
+    if colon and (head.isdigit() or "=" in head):
+        return f"{label(head, language)}: {label(tail, language)}"
+    name, equals, level = term.partition("=")
+    if equals:
+        level, bracket, scheme = level.partition(" (")
+        return f"{label(level, language)} ({label(scheme.rstrip(')') if bracket else name, language)})"
+    parts = term.split(", ")
+    return ", ".join(label(part, language) for part in parts) if CATALOGUE.keys() >= set(parts) else term

@@ -38,8 +38,11 @@ ROUNDING = {
     "nl": "Door afronding kan een totaal verschillen van de som van de delen.",
 }
 UNKNOWN, NIL = ".", "-"
+ESTIMATES = ("estimate", "conf_low", "conf_high", "std_error", "truth", "published")  # ratios and percentages mixed
 FIRST_ROW = 4  # title, line on simulated registers, blank, heads
-WIDEST = 60
+WIDEST, PAGE = 60, 110  # characters: of a column, and of the explanation
+LINE = 14.5  # points of type of a line in a cell
+FEW_DIGITS = 10  # from here on one decimal will do
 
 
 def write_workbook(
@@ -133,9 +136,10 @@ def _explanation(sheet: Worksheet, paragraphs: Sequence[str], language: Language
     signs = [f"{sign} = {meaning}" for sign, meaning in SIGNS[language]]
     head = SHEETS[language][1]
     _lines(sheet, [head, _simulated_line(simulated, language), "", *paragraphs, "", *signs, ROUNDING[language]])
-    sheet.column_dimensions["A"].width = 110
+    sheet.column_dimensions["A"].width = PAGE
     for (line,) in sheet.iter_rows(min_row=2, max_col=1):
-        line.alignment = _wrapped()
+        _fold(sheet, line, PAGE)
+    _on_paper(sheet)
 
 
 def _table(sheet: Worksheet, table: Table, provisional: frozenset[str], language: Language) -> None:
@@ -147,19 +151,52 @@ def _table(sheet: Worksheet, table: Table, provisional: frozenset[str], language
         top.font, top.alignment = _bold(), _wrapped()
         coded = column in CODED
         numeric = pd.api.types.is_numeric_dtype(frame[column]) and not pd.api.types.is_bool_dtype(frame[column])
+        shape = _format(frame[column], column) if numeric else ""
         for i, value in enumerate(frame[column].tolist(), start=FIRST_ROW + 1):
             written = _number(value, column) if numeric else _text(value, language if coded else None)
-            _write(sheet, i, j, written, column, right=numeric)
+            _write(sheet, i, j, written, shape)
     sheet.freeze_panes = f"A{FIRST_ROW + 1}"
+    sheet.print_title_rows = f"{FIRST_ROW}:{FIRST_ROW}"
     _widths(sheet)
+    for row in sheet.iter_rows(min_row=FIRST_ROW + 1):
+        for cell in row:
+            if isinstance(cell.value, str) and len(cell.value) > WIDEST:
+                _fold(sheet, cell, WIDEST)
+    _on_paper(sheet)
 
 
-def _write(sheet: Worksheet, row: int, place: int, value: Any, column: str, *, right: bool) -> None:
+def _format(values: pd.Series[Any], column: str) -> str:
+    """One format for all numbers of a column, so that their decimal marks stand under each other."""
+    if pd.api.types.is_integer_dtype(values):
+        return "0" if is_name(column) else "#,##0"
+    if column.startswith("n_") or column == "time":
+        return "#,##0"
+    if column == "p_value":
+        return "0.0000"
+    largest = values.astype(float).abs().replace(math.inf, math.nan).max()
+    return "#,##0.0" if largest >= FEW_DIGITS and column not in ESTIMATES else "#,##0.000"
+
+
+def _write(sheet: Worksheet, row: int, place: int, value: Any, shape: str) -> None:
     cell: Any = sheet.cell(row, place, value)
     if isinstance(value, int | float) and not isinstance(value, bool):
-        cell.number_format = "0" if is_name(column) else "#,##0" if isinstance(value, int) else "#,##0.0##"
-    elif right:
+        cell.number_format = shape or "General"
+    elif shape:
         cell.alignment = _right()
+
+
+def _fold(sheet: Worksheet, cell: Any, width: int) -> None:
+    """Break a long text into lines; the height is written too, for programs that do not find it themselves."""
+    cell.alignment = _wrapped()
+    lines = math.ceil(len(str(cell.value or "")) / (0.9 * width)) or 1
+    sheet.row_dimensions[cell.row].height = max(sheet.row_dimensions[cell.row].height or 0.0, LINE * lines)
+
+
+def _on_paper(sheet: Worksheet) -> None:
+    """Print a sheet on its side, all columns on one page."""
+    sheet.page_setup.orientation, sheet.page_setup.paperSize = "landscape", 9  # A4
+    sheet.page_setup.fitToWidth, sheet.page_setup.fitToHeight = 1, 0
+    sheet.sheet_properties.pageSetUpPr = _fit()
 
 
 def _terms(sheet: Worksheet, tables: Any, language: Language) -> None:
@@ -206,6 +243,12 @@ def _widths(sheet: Worksheet) -> None:
     for j, cells in enumerate(sheet.iter_cols(min_row=FIRST_ROW), start=1):
         longest = max((len(str(c.value)) for c in cells if c.value is not None), default=8)
         sheet.column_dimensions[get_column_letter(j)].width = min(max(longest + 2, 10), WIDEST)
+
+
+def _fit() -> Any:
+    from openpyxl.worksheet.properties import PageSetupProperties
+
+    return PageSetupProperties(fitToPage=True)
 
 
 def _bold(size: int = 11) -> Any:

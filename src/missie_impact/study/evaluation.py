@@ -24,6 +24,7 @@ from missie_impact.report import Language, Table, flow_table, label, plot, regis
 from missie_impact.report.claims import claim, level_of
 from missie_impact.study.records import CONF_LEVEL, Replication, ReplicationRow
 
+INTERVALS = {"en": " intervals", "nl": "-intervallen"}
 RESULT_COLUMNS = ["label", "group", "scale", "published", "estimate", "conf_low", "conf_high", "truth", "n_treated",
                   "n_events", "reason"]  # fmt: skip
 
@@ -137,7 +138,7 @@ def _flows(replication: Replication, language: Language) -> tuple[str, ...]:
 def _levels(rows: Iterable[ReplicationRow], language: Language) -> str:
     used = dict.fromkeys((row.id.split(".")[0], row.design) for row in rows)
     heads = {"id": label("id", language), "design": label("design", language), "level": "SMS"}
-    frame = pd.DataFrame([(i, d, level_of(d)) for i, d in used], columns=["id", "design", "level"])
+    frame = pd.DataFrame([(i, label(d, language), level_of(d)) for i, d in used], columns=["id", "design", "level"])
     return html_table(frame.drop_duplicates(), heads=heads)
 
 
@@ -162,7 +163,9 @@ def _rows(rows: Iterable[ReplicationRow], replication: Replication, language: La
     frame = pd.DataFrame([[getattr(row, name) for name in RESULT_COLUMNS] for row in rows], columns=RESULT_COLUMNS)
     for name in ("n_treated", "n_events"):
         frame[name] = frame[name].astype("Int64")
-    return Table(frame, notes=(f"{CONF_LEVEL:.0%}",), simulated=replication.simulated, language=language).to_html()
+    return Table(
+        frame, notes=(f"{CONF_LEVEL:.0%}{INTERVALS[language]}",), simulated=replication.simulated, language=language
+    ).to_html()
 
 
 def _figure(replication: Replication, language: Language, alt: str) -> str:
@@ -171,6 +174,6 @@ def _figure(replication: Replication, language: Language, alt: str) -> str:
     if figure is None:
         return ""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
+    figure.savefig(buffer, format="png", dpi=130)
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return f'<p><img style="max-width:100%" alt="{escape(alt)}" src="data:image/png;base64,{data}"></p>'
+    return f'<figure><img alt="{escape(alt)}" src="data:image/png;base64,{data}"></figure>'

@@ -32,7 +32,7 @@ def draw_balance(balance: Balance, ax: Axes | None, look: Look) -> Axes:
     ax.plot(after, place, "o", color=look.colour(0), label=look.word("after"))
     ax.set_yticks(place, [str(term) for term in shown["term"]])
     ax.set_ylim(-0.7, len(shown) - 0.3)
-    ax.set_xlim(left=0)
+    ax.set_xlim(left=-0.015 * float(np.nanmax([before.max(initial=0), after.max(initial=0), 0.1])))
     number_axis(ax.xaxis, look)
     ax.set_xlabel(look.word("absolute standardised difference"), fontsize=9)
     ax.legend(frameon=False, fontsize=8, loc="lower right")

@@ -10,7 +10,18 @@ import pandas as pd
 
 from missie_impact.effects.result import Effect, is_level, is_ratio
 from missie_impact.errors import SettingsError
-from missie_impact.report.figures.look import FAINT, Look, finish, new_axes, number_axis, ratio_axis, write
+from missie_impact.report.figures.look import (
+    FAINT,
+    NARROW,
+    Look,
+    finish,
+    fold,
+    new_axes,
+    number_axis,
+    ratio_axis,
+    room,
+    write,
+)
 from missie_impact.report.figures.plot import draw
 
 if TYPE_CHECKING:
@@ -27,13 +38,16 @@ def draw_effect(effect: Effect, ax: Axes | None, look: Look) -> Axes:
     table = table[table["scale"] == scale].reset_index(drop=True)
     ax = ax or new_axes(8.0, 1.3 + 0.42 * len(table))
     draw_intervals(ax, table, look, scale)
-    ax.set_yticks(np.arange(len(table))[::-1], [_group(g, look) for g in table["group"]])
+    ax.set_yticks(np.arange(len(table))[::-1], [fold(look.word(g), min(2.4, 0.3 * room(ax))) for g in table["group"]])
     ax.set_xlabel(f"{look.word(scale)}, {look.number(100 * effect.conf_level)}%-interval", fontsize=9)
     return finish(ax, look, table, title=f"{look.word(effect.outcome)}: {look.word(scale)}", simulated=effect.simulated)
 
 
 def draw_intervals(ax: Axes, table: pd.DataFrame, look: Look, scale: str) -> None:
-    """Draw estimates with intervals from top to bottom, with estimate, treated and events in words at the right."""
+    """Draw estimates with intervals from top to bottom, with estimate, treated and events in words beside them.
+
+    Where it is narrow the estimate stands above its interval, and the counts in the table behind the figure alone.
+    """
     place = np.arange(len(table))[::-1]
     estimate, low, high = (table[c].to_numpy(dtype=float) for c in ("estimate", "conf_low", "conf_high"))
     known = np.isfinite(estimate)
@@ -48,18 +62,15 @@ def draw_intervals(ax: Axes, table: pd.DataFrame, look: Look, scale: str) -> Non
     ax.set_ylim(-0.7, len(table) - 0.3)
     for y, row in zip(place.tolist(), table.to_dict("records"), strict=True):
         text = _words(row, look) if np.isfinite(row["estimate"]) else row["reason"]
-        write(ax, text, (1, y), (8, 0), of=("axes fraction", "data"))
+        if room(ax) < NARROW and np.isfinite(row["estimate"]):
+            write(ax, text.split("   ")[0], (0, y), (2, 3), of=("axes fraction", "data"), va="bottom")
+        elif room(ax) < NARROW:
+            write(ax, fold(text, 0.68 * room(ax), points=8, lines=2), (0, y), (2, 0), of=("axes fraction", "data"))
+        else:
+            write(ax, fold(text, 3.4, points=8), (1, y), (8, 0), of=("axes fraction", "data"))
 
 
 def _words(row: Mapping[Hashable, Any], look: Look) -> str:
     low, high = look.number(row["conf_low"]), look.number(row["conf_high"])
     counts = [f"{look.number(row[f'n_{word}'], 1)} {look.word(word)}" for word in ("treated", "events")]
     return f"{look.number(row['estimate'])} ({low} – {high})   {', '.join(counts)}"
-
-
-def _group(group: str, look: Look) -> str:
-    name, equals, level = group.partition("=")
-    if not equals:
-        return look.word(group)
-    level, bracket, scheme = level.partition(" (")
-    return f"{look.word(level)}{f' ({look.word(name)})' if not bracket else f' ({scheme}'}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,13 +22,15 @@ Floats = NDArray[np.float64]
 Style = Literal["plain", "cbs"]
 Coordinates = str | tuple[str, str]
 
-# Okabe and Ito (2008), ordered so that neighbours differ in lightness; the other palette is like that of CBS.
+# Okabe and Ito (2008), ordered so that the first ones and neighbours differ in lightness; the other is like CBS's.
 PALETTES: dict[str, tuple[str, ...]] = {
-    "plain": ("#0072b2", "#e69f00", "#56b4e9", "#8c3b00", "#009e73", "#cc79a7", "#000000"),
-    "cbs": ("#0058b8", "#f39200", "#00a1cd", "#7a2a00", "#53a31d", "#d2007a", "#333333"),
+    "plain": ("#0072b2", "#e69f00", "#8c3b00", "#56b4e9", "#000000", "#cc79a7", "#009e73"),
+    "cbs": ("#0058b8", "#f39200", "#7a2a00", "#00a1cd", "#333333", "#53a31d", "#d2007a"),
 }
 DASHES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo")
 MARKS = ("o", "s", "^", "D", "v", "P", "X")
+NARROW = 6.0  # inches: below it a figure puts under each other what it else puts beside each other
 TEXT, FAINT, PALE = "#1a1a1a", "#767676", "#d5d5d5"
 
 
@@ -74,6 +77,18 @@ def new_axes(width: float = 7.0, height: float = 4.2) -> Axes:
     return Figure(figsize=(width, height), layout="constrained").subplots()
 
 
+def room(ax: Axes) -> float:
+    """Inches across that an axes has with its labels, before they are laid out."""
+    alone = 0.775  # share of a figure's width that matplotlib gives a single axes
+    return float(ax.get_position(original=True).width / alone * ax.figure.bbox.width / ax.figure.dpi)
+
+
+def fold(text: str, inches: float, *, points: float = 9.0, lines: int = 3) -> str:
+    """Break a text into lines that fit a width; what does not fit in the last one is cut with a sign."""
+    letters = max(int(inches * 72 / (0.56 * points)), 8)
+    return "\n".join(textwrap.wrap(text, letters, max_lines=lines, placeholder=" …", break_on_hyphens=False))
+
+
 def finish(ax: Axes, look: Look, data: pd.DataFrame, *, title: str = "", simulated: bool = False) -> Axes:
     """Give an axes its frame, its numbers and its line on simulated registers, and hang the table behind it on it."""
     for side in ("top", "right"):
@@ -83,11 +98,15 @@ def finish(ax: Axes, look: Look, data: pd.DataFrame, *, title: str = "", simulat
     ax.tick_params(colors=TEXT, labelsize=9)
     if look.style == "cbs":
         ax.spines["left"].set_visible(False)
-        ax.tick_params(axis="y", length=0)
+        ax.tick_params(axis="y", length=0, which="both")
+    # The words above begin at the axes, to the right of its labels.
+    across = 0.72 * room(ax)
+    first = fold(SIMULATED_IN[look.language], across, points=8) if simulated else ""
     if title:
-        ax.set_title(title, loc="left", fontsize=11, fontweight="bold", color=TEXT, pad=18 if simulated else 6)
-    if simulated:
-        write(ax, SIMULATED_IN[look.language], (0, 1), (0, 5), colour=FAINT, va="bottom")
+        pad = 6 + 12 * (first.count("\n") + 1 if first else 0)
+        ax.set_title(fold(title, across, points=12), loc="left", fontsize=11, fontweight="bold", color=TEXT, pad=pad)
+    if first:
+        write(ax, first, (0, 1), (0, 5), colour=FAINT, va="bottom")
     setattr(ax, "data", data)  # noqa: B010 - matplotlib knows no such attribute, its readers do
     return ax
 
@@ -110,6 +129,17 @@ def write(
     )  # fmt: skip
 
 
+def legend_below(ax: Axes, down: float, columns: int) -> None:
+    """Put the names of what is drawn some points of type below the axes, whatever its height."""
+    from matplotlib.transforms import ScaledTranslation
+
+    shift = ScaledTranslation(0, -down / 72, ax.figure.dpi_scale_trans)
+    ax.legend(
+        frameon=False, fontsize=8, loc="upper left", ncols=columns, bbox_to_anchor=(0, 0), borderaxespad=0,
+        bbox_transform=ax.transAxes + shift,
+    )  # fmt: skip
+
+
 def number_axis(axis: Axis, look: Look, *, percent: bool = False) -> None:
     """Write the numbers of an axis in the language of the figure."""
     from matplotlib.ticker import FuncFormatter
@@ -126,7 +156,7 @@ def number_axis(axis: Axis, look: Look, *, percent: bool = False) -> None:
 
 def ratio_axis(ax: Axes, which: Literal["x", "y"], values: Floats, look: Look) -> None:
     """Make an axis logarithmic with round numbers around values; matplotlib would mark powers of ten alone."""
-    from matplotlib.ticker import FixedLocator, NullFormatter
+    from matplotlib.ticker import FixedLocator, NullLocator
 
     finite = values[np.isfinite(values) & (values > 0)]
     low, high = (min(finite.min(), 0.9), max(finite.max(), 1.1)) if len(finite) else (0.5, 2.0)
@@ -138,5 +168,5 @@ def ratio_axis(ax: Axes, which: Literal["x", "y"], values: Floats, look: Look) -
         ax.set(yscale="log", ylim=ends)
     axis = ax.xaxis if which == "x" else ax.yaxis
     axis.set_major_locator(FixedLocator(steps[(steps >= ends[0]) & (steps <= ends[1])].tolist()))
-    axis.set_minor_formatter(NullFormatter())
+    axis.set_minor_locator(NullLocator())
     number_axis(axis, look)

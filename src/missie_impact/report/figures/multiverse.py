@@ -29,9 +29,9 @@ def draw_multiverse(multiverse: Multiverse, ax: Axes | None, look: Look) -> Axes
     headline = table["headline"].to_numpy(dtype=bool)
     ratio = is_ratio(multiverse.scale)
     ax.axhline(1.0 if ratio else 0.0, color=FAINT, linewidth=0.8, linestyle=":")
-    ax.vlines(place, low, high, color=look.colour(2), linewidth=1.2)
+    ax.vlines(place, low, high, color=look.colour(3), linewidth=1.2)
     ax.plot(place, estimate, "o", color=look.colour(0), markerfacecolor="white", markersize=5)
-    ax.plot(place[headline], estimate[headline], "D", color=look.colour(3), markersize=7, label=look.word("headline"))
+    ax.plot(place[headline], estimate[headline], "D", color=look.colour(2), markersize=7, label=look.word("headline"))
     if ratio:
         ratio_axis(ax, "y", np.concatenate([low, high]), look)
     else:
@@ -43,7 +43,7 @@ def draw_multiverse(multiverse: Multiverse, ax: Axes | None, look: Look) -> Axes
         ax.legend(frameon=False, fontsize=8, loc="upper left")
     for k, (reading, value) in enumerate(lines):
         down = -14 - STEP * k
-        write(ax, f"{look.word(reading)} = {value}", (0, 0), (-8, down), ha="right")
+        write(ax, f"{look.word(reading)}: {look.word(str(value))}", (0, 0), (-8, down), ha="right")
         for x in place[(table[reading] == value).to_numpy(dtype=bool)].tolist():
             write(ax, "|", (x, 0), (0, down), of=("data", "axes fraction"), ha="center", colour=look.colour(0))
     return finish(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from missie_impact.panel.describe import LONGEST, STATES, SpellLengths, StatusTransitions
-from missie_impact.report.figures.look import Look, finish, new_axes
+from missie_impact.report.figures.look import Look, finish, fold, new_axes, room
 from missie_impact.report.figures.plot import draw
 
 if TYPE_CHECKING:
@@ -25,11 +26,13 @@ def draw_transitions(moves: StatusTransitions, ax: Axes | None, look: Look) -> A
     ax = ax or new_axes(7.5, 1.6 + 0.75 * len(rows))
     shade = shares.loc[rows, columns].fillna(0.0).to_numpy(dtype=float)
     _cells(ax, shade, counts.loc[rows, columns], look)
-    ax.set_xticks(range(len(columns)), [look.word(state) for state in columns])
+    ax.set_xticks(
+        range(len(columns)), [fold(look.word(state), 0.8 * room(ax) / len(columns), points=10) for state in columns]
+    )
     ax.set_yticks(range(len(rows)), [look.word(state) for state in rows])
     ax.set_xlabel(look.word("in the next year"), fontsize=9)
     ax.set_ylabel(look.word("in a year"), fontsize=9)
-    return finish(ax, look, moves.table.copy(), simulated=moves.simulated)
+    return finish(ax, look, moves.table.copy(), title=look.word("status from year to year"), simulated=moves.simulated)
 
 
 @draw.register(SpellLengths)
@@ -47,10 +50,13 @@ def draw_spells(spells: SpellLengths, ax: Axes | None, look: Look) -> Axes:
     ticks = np.arange(0, np.floor(np.log10(max(grid.max(), 1.0))) + 1e-9)
     bar.set_ticks(ticks.tolist(), labels=[look.number(10**t, 1) for t in ticks])
     bar.set_label(look.word("spells that ended"), fontsize=9)
-    ax.set_xticks([year for year in begins if year % 2 == 0])
+    every = 2 * max(1, math.ceil(len(begins) / 2 / (2 * room(ax))))
+    ax.set_xticks([year for year in begins if year % every == 0])
     ax.set_xlabel(look.word("year in which the spell began"), fontsize=9)
     ax.set_ylabel(look.word("length, years"), fontsize=9)
-    return finish(ax, look, spells.table.copy(), simulated=spells.simulated)
+    return finish(
+        ax, look, spells.table.copy(), title=look.word("spells by begin and length"), simulated=spells.simulated
+    )
 
 
 def _cells(ax: Axes, shade: np.ndarray, counts: pd.DataFrame, look: Look) -> None:

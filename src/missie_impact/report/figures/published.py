@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from missie_impact.report.figures.look import FAINT, Look, finish, new_axes, number_axis
+from missie_impact.report.figures.look import (
+    FAINT,
+    NARROW,
+    Look,
+    finish,
+    fold,
+    legend_below,
+    new_axes,
+    number_axis,
+    room,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +32,7 @@ def draw_published(table: pd.DataFrame, ax: Axes | None, look: Look, *, simulate
     table : columns label, group, scale, published, estimate, conf_low, conf_high, truth
     """
     shown = table[table["published"].abs() > 0].reset_index(drop=True)
-    ax = ax or new_axes(9.5, 1.4 + 0.36 * len(shown))
+    ax = ax or new_axes(9.5, 1.8 + 0.4 * len(shown))
     place = np.arange(len(shown))[::-1]
     relative = {
         c: (shown[c] / shown["published"]).to_numpy(dtype=float) for c in ("estimate", "conf_low", "conf_high", "truth")
@@ -35,14 +45,21 @@ def draw_published(table: pd.DataFrame, ax: Axes | None, look: Look, *, simulate
         ("published", "|", FAINT, np.ones(len(shown))),
     ):
         ax.plot(values, place, mark, color=colour, label=look.word(name), markersize=8, markeredgewidth=2)
-    ax.set_yticks(place, [_row(row, look) for row in shown.to_dict("records")])
+    ax.set_yticks(place, [_row(row, look, 0.45 * room(ax)) for row in shown.to_dict("records")])
     ax.set_ylim(-0.7, len(shown) - 0.3)
+    small = 8 if room(ax) >= NARROW else 7
     number_axis(ax.xaxis, look)
     ax.set_xlabel({"en": "published value = 1", "nl": "gepubliceerde waarde = 1"}[look.language], fontsize=9)
-    ax.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderaxespad=1.6)
-    return finish(ax, look, shown, simulated=simulated)
+    legend_below(ax, 36, 3 if room(ax) >= NARROW else 1)
+    drawn = finish(ax, look, shown, simulated=simulated)
+    ax.tick_params(axis="y", labelsize=small)
+    return drawn
 
 
-def _row(row: Mapping[Hashable, Any], look: Look) -> str:
+def _row(row: Mapping[Hashable, Any], look: Look, inches: float) -> str:
     value = f"{look.number(row['published'])} ({look.word(row['scale'])})"
-    return f"{look.word(row['label'])}, {look.word(row['group'])}: {value}"
+    what, group = look.word(row["label"]), look.word(row["group"])
+    named = any(word in what for word in (group, group.removeprefix("zelfstandig ")))
+    # The group leads where there is no room for the whole, or rows of one question could not be told apart.
+    whole = what if named else f"{what}, {group}" if inches > NARROW * 0.45 else f"{group}: {what}"
+    return f"{fold(whole, inches, points=8.5, lines=2)}\n{value}"
