@@ -1,8 +1,9 @@
-"""The usual pandas way: every firm x market x year written out, lags by group, spells by cumulated starts.
+"""The tuned pandas way: every firm x market x year written out, lags by group, spells by cumulated starts.
 
-Written as a careful pandas user would: narrow types, one sort, groupby shifts instead of merges with oneself,
-columns dropped when they have served. The rules are those of the library's defaults: window of 4 years, structural
-from 3, a gap of 2 years ends a spell, exits of the last year undecided, a firm's death is no exit.
+Written as an expert would who has memory in mind (`usual_panel` is the usual way): narrow types, one sort, groupby
+shifts instead of merges with oneself, columns dropped when they have served. The rules are those of the library's
+defaults: window of 4 years, structural from 3, a gap of 2 years ends a spell, exits of the last year undecided, a
+firm's death is no exit.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from missie_impact.definitions import Flow as TradeFlow
 from missie_impact.flow import Flow
 from missie_impact.linkage import Linkage, Successors
 from missie_impact.panel.activity import is_active
-from missie_impact.panel.history import with_history
+from missie_impact.panel.history import HISTORY, with_history
 from missie_impact.panel.spells import spells
 from missie_impact.panel.status import status
 from missie_impact.registers import Engine, Registers
@@ -79,7 +79,8 @@ class Panel:
         """Active years with their spell and window: see :mod:`missie_impact.panel.history`."""
         flow = flow or self.definitions.exit_flow
         if level == "market" and flow == self.definitions.exit_flow:
-            return self.pair_years.filter(nw.col("active") == 1).drop("active", "exports_cents", "imports_cents")
+            stored = self.pair_years.filter(nw.col("active") == 1).drop("active", "exports_cents", "imports_cents")
+            return stored.with_columns(nw.col(name).cast(nw.Int32) for name in HISTORY if name != "last")
         unit = ["firm"] if level == "firm" else ["firm", "market"]
         years = self.activity(level, flow)
         return with_history(years, unit, self.definitions)

@@ -32,6 +32,8 @@ def patterns_of(years: Lazy, unit: Sequence[str], first_year: int) -> Lazy:
 def pattern_history(engine: Engine, patterns: Lazy, years: range, definitions: Definitions) -> Lazy:
     """Return the history of each pattern of active years: mask, year and the columns of ``with_history``.
 
+    Numbers are as short as ``MOST_YEARS`` allows, because millions of rows hold them.
+
     Parameters
     ----------
     patterns : table with the column ``mask`` of :func:`patterns_of`
@@ -40,4 +42,5 @@ def pattern_history(engine: Engine, patterns: Lazy, years: range, definitions: D
     bits = engine.take(pd.DataFrame({"year": pd.array(years, dtype="int32"), "bit": [2**k for k in range(len(years))]}))
     each = patterns.select("mask").unique().join(bits, how="cross")
     active = each.filter((nw.col("mask") // nw.col("bit")) % 2 == 1).select("mask", "year")
-    return with_history(active, ["mask"], definitions)
+    short = {"spell": nw.Int8, "spell_years": nw.Int8, "active_years": nw.Int8, "begin": nw.Int16}
+    return with_history(active, ["mask"], definitions).with_columns(nw.col(c).cast(kind) for c, kind in short.items())

@@ -226,6 +226,10 @@ def _follow(panel: Panel, pairs: Lazy, rows: Lazy, start: int) -> Lazy:
 SPELL_COLUMNS = (
     "spell", "begin", "origin_seen", "start", "duration", "outcome", "cause", "years_since", "repeated",
 )  # fmt: skip
+STORED = (
+    "firm", "market", "last_active", "exit_year", "first_mission", "missions_before", "spell", "begin", "origin_seen",
+    "cause",
+)  # fmt: skip
 SPELL_CONTROLS = tuple(c for c in PAIR_CONTROLS if c not in ("neighbour_trade", "market_year"))
 
 
@@ -234,21 +238,15 @@ def _spells(panel: Panel, before_entry: bool) -> RiskSet:
     at_risk = nw.col("structural") & nw.col("window_seen")
     structural = _from_origin(exit_rows(panel), at_risk) if before_entry else exit_rows(panel).filter(at_risk)
     more = ("before_entry",) if before_entry else ()
-    rows = _exposure(structural, panel).with_columns(
-        outcome=_outcome(panel),
-        duration=nw.when(nw.col("origin_seen")).then(nw.col("year") + 1 - nw.col("begin")),
-        start=nw.when(nw.col("origin_seen")).then(nw.col("year") - nw.col("begin")),
-        control_year=nw.min_horizontal(nw.col("year") + 1, nw.col("first_mission")),
-        years_since=nw.when(nw.col("treated") == 1).then(nw.col("exit_year") - nw.col("first_mission")).otherwise(0),
-        repeated=nw.when(nw.col("missions_before") > 1).then(1).otherwise(0).cast(nw.Int64),
-        year=nw.col("exit_year"),
-    )
-    kept = rows.select(*PAIR, "year", "control_year", "treated", "missions_before", *SPELL_COLUMNS, *more)
+    rows = _exposure(structural, panel).rename({"year": "last_active"})
     if definitions.death == "censor":
-        kept = kept.filter(nw.col("cause") != "death")
-    stored = panel.engine.store(kept, "exit_spells_from_origin" if before_entry else "exit_spells")
+        rows = rows.filter(nw.col("cause") != "death")
+    kept = panel.engine.store(rows.select(*STORED, *more), "exit_spells_from_origin" if before_entry else "exit_spells")
+    stored = _spell_columns(kept, panel).select(
+        *PAIR, "year", "control_year", "treated", "missions_before", *SPELL_COLUMNS, *more
+    )
     complete, absent = _frozen_controls(stored, panel)
-    n_rows = panel.engine.count(stored)
+    n_rows = panel.engine.count(kept)
     what = (
         "years from the origin of spells whose origin was seen" if before_entry else "years at risk of structural pairs"
     )
@@ -265,6 +263,24 @@ def _spells(panel: Panel, before_entry: bool) -> RiskSet:
         definitions=definitions,
         flow=panel.flow.of("trade").then(*Flow((step,)).of("risk set").steps),
         simulated=panel.registers.settings.simulated is not None,
+    )
+
+
+def _spell_columns(rows: Lazy, panel: Panel) -> Lazy:
+    """Add what follows from the stored columns of a row; computed at use, so that it takes no memory."""
+    after, seen = nw.col("last_active") + 1, nw.col("origin_seen")
+    treated = nw.when(nw.col("missions_before") > 0).then(1).otherwise(0).cast(nw.Int64)
+    since = nw.col("exit_year") - nw.col("first_mission")
+    return rows.with_columns(
+        outcome=_outcome(panel),
+        duration=nw.when(seen).then(after - nw.col("begin")),
+        start=nw.when(seen).then(nw.col("last_active") - nw.col("begin")),
+        control_year=nw.min_horizontal(after, nw.col("first_mission")).cast(nw.Int64),
+        treated=treated,
+        years_since=nw.when(nw.col("missions_before") > 0).then(since).otherwise(0).cast(nw.Int64),
+        repeated=nw.when(nw.col("missions_before") > 1).then(1).otherwise(0).cast(nw.Int64),
+        missions_before=nw.col("missions_before").cast(nw.Int64),
+        year=nw.col("exit_year"),
     )
 
 
@@ -285,7 +301,7 @@ def _frozen_controls(rows: Lazy, panel: Panel) -> tuple[Lazy, tuple[str, ...]]:
 
 
 def _exposure(rows: Lazy, panel: Panel) -> Lazy:
-    """Add missions_before (listed missions of the firm to the market up to e-1) and treated (any)."""
+    """Add missions_before (listed missions of the firm to the market up to e-1) and the year of the first."""
     taken = trials.went(panel, trials.PAIR).select(*PAIR, mission_year="year")
     first = taken.group_by(*PAIR).agg(nw.col("mission_year").min().alias("first_mission"))
     begun = rows.join(first, on=PAIR, how="left")
@@ -295,7 +311,8 @@ def _exposure(rows: Lazy, panel: Panel) -> Lazy:
         .group_by(*PAIR, "year")
         .agg(nw.len().cast(nw.Int64).alias("missions_before"))
     )
-    joined = begun.join(counted, on=[*PAIR, "year"], how="left").with_columns(
-        missions_before=nw.col("missions_before").fill_null(0)
+    joined = begun.join(counted, on=[*PAIR, "year"], how="left")
+    return joined.with_columns(
+        missions_before=nw.col("missions_before").fill_null(0).cast(nw.Int32),
+        first_mission=nw.col("first_mission").cast(nw.Int32),
     )
-    return joined.with_columns(treated=nw.when(nw.col("missions_before") > 0).then(1).otherwise(0).cast(nw.Int64))
