@@ -22,6 +22,7 @@ from missie_impact.effects.frailty_rows import Frailty
 from missie_impact.effects.group_time import GroupTimeEffects, GroupTimeOptions, group_time_effects
 from missie_impact.effects.incidence import cumulative_incidence
 from missie_impact.effects.increase import IncreaseOptions, export_increase
+from missie_impact.effects.lost_identities import LostIdentities, lost_identities
 from missie_impact.effects.per_protocol import Protocol, per_protocol
 from missie_impact.effects.points import CurveOptions
 from missie_impact.effects.poisson import PoissonOptions, poisson_effect
@@ -56,6 +57,7 @@ __all__ = [
     "GroupTimeEffects",
     "GroupTimeOptions",
     "IncreaseOptions",
+    "LostIdentities",
     "PoissonOptions",
     "Protocol",
     "WildBootstrap",
@@ -74,6 +76,7 @@ __all__ = [
     "group_time_effects",
     "hazard_from_cells",
     "life_table",
+    "lost_identities",
     "market_entry",
     "market_exit",
     "median_survival",

@@ -15,17 +15,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from missie_impact.definitions import DEFAULT_CONTROLS
+from missie_impact.effects.censoring import Censoring, Weighted, staying_weights, unit_years, with_estimated_weights
 from missie_impact.effects.estimate import DEFAULT_OPTIONS, AlsoCluster, FitOptions, Task, put_together
-from missie_impact.effects.groups import FIXED, estimate_group, flow_of
-from missie_impact.effects.model import Fitted, variable_on
+from missie_impact.effects.groups import estimate_group, flow_of
+from missie_impact.effects.model import variable_on
 from missie_impact.effects.nuisance import Logit, fit_logit
-from missie_impact.effects.result import Effect, GroupResult
+from missie_impact.effects.result import Effect
 from missie_impact.effects.rows import ClusterChoice, Group, Request, Rows, read_rows
-from missie_impact.effects.stacked import Sums, counted_rows, mean_steps, of_fit, summed_covariance
-from missie_impact.effects.standardise import risk_means, risk_scales
+from missie_impact.effects.standardise import risk_scales
 from missie_impact.errors import NoEventError, SchemaError, SettingsError
-from missie_impact.numerics.covariance import Clusters, Scores, fit_scores
-from missie_impact.numerics.design import Column, Design, Factor, build_design, rows_of
+from missie_impact.numerics.design import Column, Design, Factor, build_design
 from missie_impact.panel import Panel
 from missie_impact.risksets.later import NEXT_MISSION, with_later_missions
 from missie_impact.risksets.riskset import RiskSet
@@ -74,36 +73,7 @@ class Protocol:
 
 
 DEFAULT_PROTOCOL = Protocol()
-
-
-@dataclass(frozen=True, slots=True)
-class Weighted:
-    """A risk set with the weight of each row: zero for units censored before the outcome is seen."""
-
-    risk: RiskSet
-    weight: Floats
-    estimand: str = "att"
-    method: str = "inverse probability of staying without a later mission"
-
-
-@dataclass(frozen=True, slots=True)
-class Censoring:
-    """Unit-years of untreated units, until they go, and the models of going.
-
-    Attributes
-    ----------
-    unit : (m,) row of the risk set
-    goes : (m,) 1 in the year of the later mission
-    models : each with its design and the sign of its part in the logarithm of the weights: 1 below, -1 above the line
-    free : (n,) rows whose weight moves with the models: untreated, not censored, not truncated
-    weights : (m,) frequency and sampling weight of each unit-year, or None
-    """
-
-    unit: Positions
-    goes: Floats
-    models: tuple[tuple[Logit, Design, float], ...]
-    free: NDArray[np.bool_]
-    weights: tuple[Floats | None, Floats | None]
+METHOD = "inverse probability of staying without a later mission"
 
 
 def per_protocol(
@@ -164,15 +134,15 @@ def per_protocol(
     request = Request(controls, always, None, None, (cluster, *also_cluster), None, options.correction)
     plain = read_rows(risk, request)
     censoring, weight, notes = _weights(risk, plain, protocol)
-    rows = read_rows(Weighted(risk, weight), request)
+    rows = read_rows(Weighted(risk, weight, METHOD), request)
     everything = Group("all", np.ones(rows.n, dtype=bool))
     result, fitted, _ = estimate_group(rows, everything, "logit", partial(risk_scales, population="treated"))
-    result = _with_estimated_weights(result, fitted, censoring)
+    result = with_estimated_weights(result, fitted, censoring)
     task = Task(
         "becoming structural, no later mission", "logit", "logit, weighted for censoring", "treated",
         partial(risk_scales, population="treated"),
     )  # fmt: skip
-    effect = put_together(Weighted(risk, weight), rows, (result,), task, options, flow_of(risk.flow, fitted))
+    effect = put_together(Weighted(risk, weight, METHOD), rows, (result,), task, options, flow_of(risk.flow, fitted))
     return replace(effect, notes=(*notes, *effect.notes))
 
 
@@ -182,7 +152,7 @@ def _weights(risk: RiskSet, rows: Rows, protocol: Protocol) -> tuple[Censoring, 
     frame = risk.collect([protocol.later, *(c for columns in history.values() for c in columns)])
     ahead = pd.to_numeric(frame[protocol.later], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     ahead = np.where((ahead >= 1) & (ahead <= protocol.years), ahead, np.inf)
-    unit, year = _unit_years(ahead, ~rows.treated, protocol.years)
+    unit, year = unit_years(ahead, ~rows.treated, protocol.years)
     goes = (ahead[unit] == year).astype(np.float64)
     stays = ~rows.treated & np.isinf(ahead)
     if not stays.any():
@@ -198,23 +168,13 @@ def _weights(risk: RiskSet, rows: Rows, protocol: Protocol) -> tuple[Censoring, 
                 raise SettingsError("stabilised weights without a history are all one: name history=, or give panel=.")
             plain = _unit_year_design(rows, unit, year, frame, {})
             models.append((fit_logit(goes, plain, weighting), plain, -1.0))
-    log_weight = np.zeros(rows.n)
-    for logit, design, sign in models:
-        with np.errstate(divide="ignore"):
-            staying = np.log1p(-logit.predict(design))
-        log_weight -= sign * np.bincount(unit, np.where(stays[unit], staying, 0.0), minlength=rows.n)
-    weight = np.where(rows.treated, 1.0, np.where(stays, np.exp(log_weight), 0.0))
+    weight = np.where(rows.treated, 1.0, np.where(stays, staying_weights(models, unit, stays), 0.0))
     free = stays.copy()
     if protocol.truncate is not None:
         most = float(np.quantile(weight[stays], protocol.truncate))
         free &= weight <= most
         weight = np.where(stays, np.minimum(weight, most), weight)
     return Censoring(unit, goes, tuple(models), free, weighting), weight, _notes(rows, stays, weight, protocol)
-
-
-def _unit_years(ahead: Floats, untreated: NDArray[np.bool_], years: int) -> tuple[Positions, Positions]:
-    parts = [np.flatnonzero(untreated & (ahead >= k)) for k in range(1, years + 1)]
-    return np.concatenate(parts), np.repeat(np.arange(1, years + 1), [len(p) for p in parts])
 
 
 def _unit_year_design(
@@ -233,53 +193,6 @@ def _unit_year_design(
     factors = [v for v in made if isinstance(v, Factor)]
     after = [Factor("year after t", (year - 1).astype(np.intp), levels)] if len(levels) > 1 else []
     return build_design([*after, *factors], [v for v in made if isinstance(v, Column)], n_rows=len(unit))
-
-
-def _with_estimated_weights(result: GroupResult, fitted: Fitted, censoring: Censoring) -> GroupResult:
-    """Put what the estimation of the weights adds into the errors."""
-    averaged = risk_means(fitted, "treated")
-    scales = {n: m for n, m in result.covariances.items() if not n.endswith(FIXED)}
-    coefs = {n: m for n, m in result.coef_covariances.items() if not n.endswith(FIXED)}
-    k, counted = len(fitted.fit.coef), counted_rows(fitted)
-    wide = len(result.terms) - k
-    for clustering in fitted.rows.clusterings:
-        name, correction = clustering.name, clustering.correction
-        steps = mean_steps(fitted, averaged.means, averaged.positions, correction)[0]
-        steps += _weight_steps(fitted, censoring, averaged.means.gradient.T)
-        joint = summed_covariance(steps, clustering.dimensions, counted, correction).matrix
-        scales[name] = averaged.gradient @ joint @ averaged.gradient.T
-        steps = [of_fit(fitted, fitted.fit.bread, correction), *_weight_steps(fitted, censoring, np.eye(k))]
-        own = summed_covariance(steps, clustering.dimensions, counted, correction).matrix
-        coefs[name] = np.pad(own, ((0, wide), (0, wide)), constant_values=np.nan)
-    degrees = {n: d for n, d in result.degrees.items() if n in scales}
-    return replace(result, covariances=scales, coef_covariances=coefs, degrees=degrees)
-
-
-def _weight_steps(fitted: Fitted, censoring: Censoring, to_means: Floats) -> list[Sums]:
-    """Per cluster, what estimating each model of going adds, through the weights, to the outcome model's means."""
-    place = np.full(fitted.rows.n, -1, dtype=np.intp)
-    place[fitted.used] = np.arange(len(fitted.used))
-    steps: list[Sums] = []
-    for logit, design, sign in censoring.models:
-        unit = censoring.unit[logit.used]
-        there = censoring.free[unit] & (place[unit] >= 0)
-        # the logarithm of a weight moves with the linear predictor of each year by the probability of going then
-        moves = sign * logit.predict(design, logit.used)[there] * fitted.scores.row[place[unit[there]]]
-        z = rows_of(logit.settled.design, np.flatnonzero(there))
-        through = z.crossproduct_with(rows_of(fitted.scores.design, place[unit[there]]), moves)
-        frequency, probability = (None if w is None else w[logit.used] for w in censoring.weights)
-        scores = fit_scores(
-            logit.fit, censoring.goes[logit.used], logit.settled.design, frequency=frequency, probability=probability
-        )
-        matrix = logit.fit.bread @ through @ fitted.fit.bread @ to_means
-
-        def sums(
-            clusters: Clusters, scores: Scores = scores, unit: Positions = unit, matrix: Floats = matrix
-        ) -> Floats:
-            return scores.by_cluster(Clusters(clusters.codes[unit], clusters.count), matrix)
-
-        steps.append(sums)
-    return steps
 
 
 def _notes(rows: Rows, stays: NDArray[np.bool_], weight: Floats, protocol: Protocol) -> tuple[str, ...]:

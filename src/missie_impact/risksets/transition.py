@@ -20,22 +20,32 @@ from missie_impact.risksets.covariates import (
 from missie_impact.risksets.riskset import RiskSet, Roles
 from missie_impact.risksets.trials import Comparison, Rule, TrialYears
 
+Lost = Literal["leave_out", "keep"]
+IDENTITY_LOST = "identity_lost"
+
 
 def transition_risk_set(
-    panel: Panel, *, level: Literal["firm", "market"] | None = None, comparison: Comparison = "between_firms"
+    panel: Panel,
+    *,
+    level: Literal["firm", "market"] | None = None,
+    comparison: Comparison = "between_firms",
+    lost: Lost = "leave_out",
 ) -> RiskSet:
     """Make the stacked trials of incidental exporters that may become structural.
 
     One row per unit and mission year t: active at the end of t-1, incidental on the window t-4..t-1, in the register
     in t, without a listed mission in t-3..t-1. Treated: a listed mission in t. Outcome: active in at least
     ``min_years`` of t+1..t+4 (``count_from="t"``: t..t+3). A firm that dies by then is not structural; one
-    whose identity is lost before the outcome is seen is left out and counted. Nobody is left out for a later mission.
+    whose identity is lost before the outcome is seen is left out and counted, or kept for :func:`lost_identities`.
+    Nobody is left out for a later mission.
 
     Parameters
     ----------
     level : "firm" or "market" (firm x market); the definitions' ``transition_level`` unless told otherwise
     comparison : "between_firms" (headline): pairs in host markets, a firm's other pairs are not its own controls;
         "within_firm" (firm x market only): all markets of a firm, for :func:`missie_impact.effects.within.within_firm`
+    lost : "leave_out" firms whose identity is lost before the outcome is seen, or "keep" them, with a column
+        identity_lost: years from t to the loss, null where there is none
 
     Returns
     -------
@@ -64,11 +74,10 @@ def transition_risk_set(
     unit = trials.FIRM if level == "firm" else trials.PAIR
     years = _trial_years(panel)
     candidates = panel.engine.store(_candidates(panel, unit, years, within), f"transition_candidates_{level}")
-    rules = _rules(panel, unit, within)
+    rules = _rules(panel, unit, within, lost)
     steps = trials.attrition(panel, candidates, f"incidental in the year before, {years.first}-{years.last}", rules)
-    kept = trials.keep(candidates, rules).drop(
-        "washed", "in_register", "lost_year", "lost", "elsewhere", "treated_ever"
-    )
+    spare = ["washed", "in_register", "lost_year", "elsewhere", "treated_ever"]
+    kept = trials.keep(candidates, rules).drop(*spare, *([IDENTITY_LOST] if lost == "leave_out" else []))
     rows, absent = complete_firm_rows(kept, panel, panel.definitions.size_transition, years)
     if level == "market":
         rows = add_country_group(add_pair_covariates(rows, panel, years, "export", everywhere=within), panel)
@@ -85,7 +94,7 @@ def transition_risk_set(
         n_rows=panel.engine.count(stored),
         controls=tuple(c for c in TRANSITION_CONTROLS if c not in absent),
         absent_controls=absent,
-        after_columns=("died", "later_years"),
+        after_columns=("died", "later_years", *([IDENTITY_LOST] if lost == "keep" else [])),
         definitions=panel.definitions,
         flow=trials.whole_flow(panel, years, steps),
         simulated=panel.registers.settings.simulated is not None,
@@ -117,7 +126,7 @@ def _candidates(panel: Panel, unit: list[str], years: TrialYears, within: bool) 
     return flagged.with_columns(
         outcome=nw.when((nw.col("later_years") >= definitions.min_years) & ~died).then(1).otherwise(0).cast(nw.Int64),
         died=nw.when(died).then(1).otherwise(0).cast(nw.Int64),
-        lost=nw.when((nw.col("lost_year") <= last).fill_null(False)).then(1).otherwise(0).cast(nw.Int64),
+        identity_lost=nw.when(nw.col("lost_year") <= last).then(nw.col("lost_year") - nw.col("year")).cast(nw.Int64),
         young=nw.when((nw.col("founded") > nw.col("year") - definitions.window).fill_null(False)).then(1).otherwise(0),
     ).drop("founded", "ended")
 
@@ -141,12 +150,15 @@ def _with_later_years(active: Lazy, unit: list[str], panel: Panel) -> Lazy:
     return ahead.with_columns(later_years=counted.cast(nw.Int64)).drop(*leads)
 
 
-def _rules(panel: Panel, unit: list[str], within: bool) -> list[Rule]:
+def _rules(panel: Panel, unit: list[str], within: bool, lost: Lost) -> list[Rule]:
     rules = [
         Rule("in the register in t", nw.col("in_register") == 1, "firm ceased, or was not yet there, in t"),
         Rule("no listed mission in t-3..t-1", nw.col("washed") == 0, "recent mission"),
-        Rule("identity known", nw.col("lost") == 0, "identity lost before the outcome is seen"),
     ]
+    if lost == "leave_out":
+        rules.append(
+            Rule("identity known", nw.col(IDENTITY_LOST).is_null(), "identity lost before the outcome is seen")
+        )
     if unit == trials.PAIR and not within:
         rules.append(Rule("not a control of its own", nw.col("elsewhere") == 0, "firm goes to another market in t"))
     if panel.definitions.pool == "never":
