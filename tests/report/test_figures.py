@@ -163,3 +163,9 @@ def test_a_part_of_a_step_loses_nothing() -> None:
     )
     assert Flow(steps).frame()["lost_rows"].fillna(-1).tolist() == [-1, -1, -1, 27]
     assert "-94" not in texts(plot(Flow(steps))) and "window" in texts(plot(Flow(steps)))
+
+
+def test_arms_of_an_own_table_take_names_of_their_own() -> None:
+    ax = plot(curve(), names={"with": "with a voucher", "without": "no voucher"})
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["with a voucher", "no voucher"]
+    assert "with a voucher" in texts(ax) and "with support" not in texts(ax)

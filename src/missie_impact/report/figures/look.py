@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -43,11 +44,13 @@ class Look:
     language : of labels and numbers
     style : palette and lines
     scale : scale to draw of a result that has several, or None for its first
+    names : words of the reader's own for terms, in place of the catalogue's
     """
 
     language: Language = "en"
     style: Style = "plain"
     scale: str | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.language not in ("en", "nl"):
@@ -57,7 +60,7 @@ class Look:
 
     def word(self, term: str) -> str:
         """Words for a term in the language of the figure."""
-        return label(term, self.language)
+        return self.names[term] if term in self.names else label(term, self.language)
 
     def colour(self, i: int) -> str:
         """Colour of the i-th series."""

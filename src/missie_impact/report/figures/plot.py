@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial, singledispatch
 from importlib import import_module
 from io import BytesIO
@@ -25,6 +26,7 @@ def plot(
     scale: str | None = None,
     language: Language = "en",
     style: Style = "plain",
+    names: Mapping[str, str] | None = None,
 ) -> Axes:
     """Draw a result.
 
@@ -35,6 +37,8 @@ def plot(
     scale : scale of an effect; the first one where left out
     language : "en" or "nl" (decimal comma)
     style : "plain", or "cbs" for colours and lines like those of Statistics Netherlands
+    names : words of your own for arms, groups, scales and outcomes, for a table of your own:
+        ``{"treated": "with a voucher", "untreated": "without"}``
 
     Returns
     -------
@@ -58,7 +62,7 @@ def plot(
     """
     for name in MODULES:
         import_module(f"missie_impact.report.figures.{name}")
-    drawn: Axes = draw(result, ax, Look(language, style, scale))
+    drawn: Axes = draw(result, ax, Look(language, style, scale, names or {}))
     if ax is None:
         # Such a figure is unknown to pyplot, which shows the others in a notebook.
         setattr(drawn, "_repr_png_", partial(_png, drawn))  # noqa: B010 - matplotlib knows no such attribute
