@@ -301,9 +301,7 @@ def _worlds(prepared: Prepared, inside: Mask, cause: Codes, n_causes: int, model
     return standardised_worlds(models, units, weight, own, correction=correction, also=also)
 
 
-def _weights_add(
-    fits: list[Fitted], weighting: WeightScores, units: Codes, gradient: Floats, moment: Floats
-) -> Sums:
+def _weights_add(fits: list[Fitted], weighting: WeightScores, units: Codes, gradient: Floats, moment: Floats) -> Sums:
     """What estimating the weights adds to the curves per cluster, through the models and through who is averaged."""
     edges = np.cumsum([len(f.fit.coef) for f in fits])[:-1]
     return weights_in_means(fits, weighting, units, np.split(gradient, edges, axis=1), moment)
