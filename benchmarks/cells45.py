@@ -18,9 +18,9 @@ import duckdb
 import narwhals as nw
 import numpy as np
 
-from missie_impact.effects.cells import hazard_from_cells
-from missie_impact.effects.exit import market_exit
-from missie_impact.effects.exit_options import ExitOptions
+from missie_impact.effects.leaving.cells import hazard_from_cells
+from missie_impact.effects.leaving.exit import market_exit
+from missie_impact.effects.leaving.exit_options import ExitOptions
 from missie_impact.registers import Engine
 from missie_impact.risksets.riskset import RiskSet, Roles
 

@@ -6,16 +6,16 @@ import pytest
 
 from missie_impact import CBS_2024
 from missie_impact.effects import cumulative_incidence, entrant_survival, median_survival, survival_curve
-from missie_impact.effects.entrants import _stayed, stratify
-from missie_impact.effects.entrants_beside import (
+from missie_impact.effects.survival.entrants import _stayed, stratify
+from missie_impact.effects.survival.entrants_beside import (
     EXPORTS,
     WINSORISED,
     _joint_covariance,
     entering,
     unconditional_effects,
 )
-from missie_impact.effects.followed import follow
-from missie_impact.effects.points import DEFAULT_CURVE
+from missie_impact.effects.survival.followed import follow
+from missie_impact.effects.survival.points import DEFAULT_CURVE
 from missie_impact.errors import NoParticipantError
 from missie_impact.numerics.covariance import Clusters
 from missie_impact.risksets import RiskSet, entrant_risk_set, exit_risk_set, spell_length_set

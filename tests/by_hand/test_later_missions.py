@@ -3,7 +3,7 @@
 import pandas as pd
 
 from missie_impact import CBS_2024, structural_transition, transition_risk_set
-from missie_impact.effects.dose import count_missions
+from missie_impact.effects.becoming.dose import count_missions
 from missie_impact.risksets.later import with_later_missions
 
 HISTORY = """

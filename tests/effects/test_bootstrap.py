@@ -8,8 +8,8 @@ import pytest
 
 from missie_impact.design import match, weight
 from missie_impact.effects import Bootstrap, CrossFit, FitOptions, WildBootstrap, structural_transition
-from missie_impact.effects.bootstrap import redrawn
-from missie_impact.effects.rows import Request, read_rows
+from missie_impact.effects.fitting.bootstrap import redrawn
+from missie_impact.effects.fitting.rows import Request, read_rows
 from missie_impact.errors import SettingsError
 from missie_impact.numerics.binomial import fit_binomial
 from missie_impact.numerics.design import Column, build_design
@@ -132,7 +132,7 @@ def test_what_cannot_be_drawn_is_refused(risk):
 
 def test_an_interrupted_bootstrap_keeps_what_it_has(risk, monkeypatch):
     rows = read_rows(risk, Request(None, cluster=("firm",)))
-    monkeypatch.setattr("missie_impact.effects.bootstrap.NUMBERS_AT_A_TIME", 30 * rows.n)
+    monkeypatch.setattr("missie_impact.effects.fitting.bootstrap.NUMBERS_AT_A_TIME", 30 * rows.n)
     calls = []
 
     def slow(times):

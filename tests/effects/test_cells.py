@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from missie_impact.effects import cells
-from missie_impact.effects.cells import count_cells, hazard_from_cells
-from missie_impact.effects.exit import market_exit
-from missie_impact.effects.exit_options import ExitOptions
+from missie_impact.effects.leaving import cells
+from missie_impact.effects.leaving.cells import count_cells, hazard_from_cells
+from missie_impact.effects.leaving.exit import market_exit
+from missie_impact.effects.leaving.exit_options import ExitOptions
 from missie_impact.errors import MissingValueError, SchemaError
 from missie_impact.risksets.riskset import RiskSet
 

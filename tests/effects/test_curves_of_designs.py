@@ -6,7 +6,7 @@ import pytest
 
 from missie_impact.design import weight
 from missie_impact.effects import market_exit, restricted_mean, standardised_survival, survival_curve
-from missie_impact.effects.points import CurveOptions
+from missie_impact.effects.survival.points import CurveOptions
 from missie_impact.numerics.cox import cox_data, cox_score_residuals, fit_cox
 from missie_impact.risksets.riskset import RiskSet
 

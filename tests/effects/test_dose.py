@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from missie_impact import RiskSet
+from missie_impact.effects.becoming.dose import dose_effect
 from missie_impact.effects.compare import wald
-from missie_impact.effects.dose import dose_effect
 from missie_impact.errors import MissingValueError, SchemaError, SettingsError
 
 

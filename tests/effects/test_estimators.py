@@ -6,8 +6,8 @@ import pytest
 
 from missie_impact.design import match, weight
 from missie_impact.effects import CrossFit, FitOptions, market_entry, structural_transition
-from missie_impact.effects.doubly_robust import Arms, Predicted, folds_of, robust_means
-from missie_impact.effects.rows import Request, read_rows
+from missie_impact.effects.becoming.doubly_robust import Arms, Predicted, folds_of, robust_means
+from missie_impact.effects.fitting.rows import Request, read_rows
 from missie_impact.errors import ConvergenceError, NoEventError, NoParticipantError, PositivityError, SettingsError
 from missie_impact.risksets.riskset import RiskSet
 
@@ -475,9 +475,9 @@ def test_a_score_without_a_maximum_and_arms_told_apart_are_errors(make, estimato
     def stopped(*_, **__):
         raise ConvergenceError("no maximum after 50 steps")
 
-    monkeypatch.setattr("missie_impact.effects.nuisance.fit_binomial", stopped)
+    monkeypatch.setattr("missie_impact.effects.becoming.nuisance.fit_binomial", stopped)
     monkeypatch.setattr(
-        "missie_impact.effects.doubly_robust.fits_without_each", lambda parts: (None,) * len(parts.slices)
+        "missie_impact.effects.becoming.doubly_robust.fits_without_each", lambda parts: (None,) * len(parts.slices)
     )
     with pytest.raises(ConvergenceError, match="no maximum"):
         structural_transition(make.risk_set(table, firm="firm"), controls=["x"], **ask)

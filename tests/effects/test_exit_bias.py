@@ -6,7 +6,7 @@ import pytest
 
 from missie_impact import build_panel, simulate_registers
 from missie_impact.effects import CurveOptions, market_exit, survival_curve
-from missie_impact.effects.exit_codings import EVER, exit_codings
+from missie_impact.effects.leaving.exit_codings import EVER, exit_codings
 from missie_impact.errors import SettingsError
 
 CONTROLS = ["log_workers", "log_pair_exports", "log_exports", "activity_pattern"]

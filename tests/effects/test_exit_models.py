@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from missie_impact.effects import FitOptions, market_exit, structural_transition
-from missie_impact.effects.exit_diagnostics import exit_diagnostics
-from missie_impact.effects.exit_options import ExitOptions
-from missie_impact.effects.exit_years import effect_by_year
+from missie_impact.effects.leaving.exit_diagnostics import exit_diagnostics
+from missie_impact.effects.leaving.exit_options import ExitOptions
+from missie_impact.effects.leaving.exit_years import effect_by_year
 from missie_impact.errors import CollinearityError, MissingValueError, SeparationError, SettingsError
 
 VETERAN = ["celltypesmallcell", "celltypeadeno", "celltypelarge", "karno", "diagtime", "age", "prior"]

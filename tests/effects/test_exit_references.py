@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from missie_impact.effects import CurveOptions, market_exit, survival_curve, within_firm
-from missie_impact.effects.exit_diagnostics import exit_diagnostics
-from missie_impact.effects.exit_options import ExitOptions
+from missie_impact.effects.leaving.exit_diagnostics import exit_diagnostics
+from missie_impact.effects.leaving.exit_options import ExitOptions
 from missie_impact.errors import SettingsError
 
 EXACT = ExitOptions(ties="exact")

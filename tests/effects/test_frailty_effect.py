@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from scipy import integrate, stats
 
-from missie_impact.effects.frailty import Frailty, frailty_effect
-from missie_impact.effects.rows import Request
+from missie_impact.effects.fitting.rows import Request
+from missie_impact.effects.leaving.frailty import Frailty, frailty_effect
 from missie_impact.errors import MicrodataError, SettingsError
 from missie_impact.numerics.links import get_link
 from missie_impact.risksets.riskset import RiskSet

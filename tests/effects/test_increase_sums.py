@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from missie_impact.effects.increase import IncreaseOptions, export_increase
+from missie_impact.effects.increase.increase import IncreaseOptions, export_increase
 from missie_impact.numerics.poisson import fit_poisson
 from missie_impact.risksets.riskset import RiskSet
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from missie_impact import RiskSet, structural_transition
-from missie_impact.effects.per_protocol import Protocol, per_protocol
+from missie_impact.effects.becoming.per_protocol import Protocol, per_protocol
 from missie_impact.errors import NoEventError, SchemaError, SettingsError
 
 ONE_YEAR = Protocol(years=1, later="later")

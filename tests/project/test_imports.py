@@ -119,7 +119,7 @@ def is_typing_only(node: ast.stmt) -> bool:
         ("numerics/cox.py", "import pandas as pd", True),
         ("numerics/cox.py", "from missie_impact.flow import Flow", True),
         ("numerics/cox.py", "import math\nimport numpy as np\nfrom scipy import sparse\nfrom ..errors import E", False),
-        ("effects/exit.py", "def f():\n    import matplotlib.pyplot as plt", True),
+        ("effects/leaving/exit.py", "def f():\n    import matplotlib.pyplot as plt", True),
         ("report/figures.py", "def f():\n    import matplotlib.pyplot as plt", False),
     ],
 )

@@ -15,10 +15,10 @@ WIDE_ON_PURPOSE = {
     "risksets/riskset.py: from_frame",
     "registers/tables.py: from_frames",
     "simulation/registers.py: simulate_registers",
-    "effects/entry.py: market_entry",
-    "effects/exit.py: market_exit",
-    "effects/group_time.py: group_time_effects",
-    "effects/transition.py: structural_transition",
+    "effects/becoming/entry.py: market_entry",
+    "effects/leaving/exit.py: market_exit",
+    "effects/increase/group_time.py: group_time_effects",
+    "effects/becoming/transition.py: structural_transition",
 }
 KEYWORDS_ARE_FIELDS = {"definitions.py: Definitions.replace"}  # as dataclasses.replace; unknown fields are an error
 

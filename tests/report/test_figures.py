@@ -10,8 +10,8 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from missie_impact.effects.curves import Curve, curve_table
 from missie_impact.effects.result import Counts, Effect, GroupResult
+from missie_impact.effects.survival.curves import Curve, curve_table
 from missie_impact.errors import SettingsError
 from missie_impact.flow import Flow, FlowStep
 from missie_impact.report.figures import plot

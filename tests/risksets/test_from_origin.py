@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 
 from missie_impact import build_panel, exit_risk_set, simulate_registers
-from missie_impact.effects.exit import market_exit
-from missie_impact.effects.frailty import Frailty
+from missie_impact.effects.leaving.exit import market_exit
+from missie_impact.effects.leaving.frailty import Frailty
 from missie_impact.errors import SettingsError
 
 PAIR = ["firm", "market", "spell"]

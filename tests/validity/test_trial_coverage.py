@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from missie_impact import build_panel, simulate_registers
-from missie_impact.effects.dose import count_missions
+from missie_impact.effects.becoming.dose import count_missions
 from missie_impact.risksets import transition_risk_set
 from missie_impact.simulation import SimulationSettings
 from missie_impact.validity import trial_coverage

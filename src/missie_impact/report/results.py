@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from missie_impact.design import Balance, Design
-from missie_impact.effects.curves import Curve
 from missie_impact.effects.result import Effect
+from missie_impact.effects.survival.curves import Curve
 from missie_impact.errors import SettingsError
 from missie_impact.flow import Flow
 from missie_impact.indicator.letter import LABEL

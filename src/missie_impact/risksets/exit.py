@@ -52,7 +52,7 @@ def exit_risk_set(
         about so many for each treated pair, with known probability (``probability`` holds its inverse)
     seed : of the draw
     comparison : of trials: "between_firms" (headline), or "within_firm": all markets of a firm, for
-        :func:`missie_impact.effects.within.within_firm`; spells hold all markets anyway
+        :func:`missie_impact.effects.becoming.within.within_firm`; spells hold all markets anyway
 
     before_entry : of spells: only those whose origin was seen, with their years before the pair was structural (and any
         between), marked 1 in ``before_entry``; a random effect at the origin needs them

@@ -43,7 +43,8 @@ def transition_risk_set(
     ----------
     level : "firm" or "market" (firm x market); the definitions' ``transition_level`` unless told otherwise
     comparison : "between_firms" (headline): pairs in host markets, a firm's other pairs are not its own controls;
-        "within_firm" (firm x market only): all markets of a firm, for :func:`missie_impact.effects.within.within_firm`
+        "within_firm" (firm x market only): all markets of a firm, for
+        :func:`missie_impact.within_firm`
     lost : "leave_out" firms whose identity is lost before the outcome is seen, or "keep" them, with a column
         identity_lost: years from t to the loss, null where there is none
 

@@ -21,9 +21,9 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 
-from missie_impact.effects.frailty import Frailty, frailty_effect
-from missie_impact.effects.frailty_rows import Distribution
-from missie_impact.effects.rows import Request
+from missie_impact.effects.fitting.rows import Request
+from missie_impact.effects.leaving.frailty import Frailty, frailty_effect
+from missie_impact.effects.leaving.frailty_rows import Distribution
 from missie_impact.errors import MissieError
 from missie_impact.risksets.riskset import RiskSet
 from missie_impact.validity.coverage import BIAS_SHARE, NEAR_COVERAGE, exact_interval

@@ -11,8 +11,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from missie_impact.display import html_table
-from missie_impact.effects.event_study import EventStudy
-from missie_impact.effects.group_time import GroupTimeEffects
+from missie_impact.effects.increase.event_study import EventStudy
+from missie_impact.effects.increase.group_time import GroupTimeEffects
 from missie_impact.errors import SettingsError
 from missie_impact.numerics.cells import Floats
 from missie_impact.numerics.covariance import interval

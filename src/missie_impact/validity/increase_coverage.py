@@ -23,8 +23,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from missie_impact.effects.counterfactual import CounterfactualOptions, counterfactual_indicator
-from missie_impact.effects.increase import IncreaseOptions, export_increase
+from missie_impact.effects.increase.counterfactual import CounterfactualOptions, counterfactual_indicator
+from missie_impact.effects.increase.increase import IncreaseOptions, export_increase
 from missie_impact.panel import Panel, build_panel
 from missie_impact.risksets import increase_risk_set
 from missie_impact.simulation.markets import load_calendar, load_markets

@@ -16,7 +16,7 @@ import pandas as pd
 from missie_impact.definitions import CBS_2024, DEFAULT_CONTROLS, Definitions
 from missie_impact.display import html_table
 from missie_impact.effects import Effect, market_entry, market_exit, structural_transition
-from missie_impact.effects.rows import ClusterChoice
+from missie_impact.effects.fitting.rows import ClusterChoice
 from missie_impact.errors import MissieError, SettingsError
 from missie_impact.panel import Panel, build_panel
 from missie_impact.registers import Registers

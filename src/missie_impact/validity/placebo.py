@@ -12,8 +12,8 @@ import pandas as pd
 from missie_impact.definitions import DEFAULT_CONTROLS
 from missie_impact.display import html_table
 from missie_impact.effects import Effect, market_entry, market_exit, structural_transition
+from missie_impact.effects.fitting.rows import ClusterChoice
 from missie_impact.effects.result import Estimate, is_ratio
-from missie_impact.effects.rows import ClusterChoice
 from missie_impact.errors import SettingsError
 from missie_impact.numerics.covariance import interval
 from missie_impact.panel import Panel

@@ -23,8 +23,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from missie_impact.effects import Effect, per_protocol, structural_transition
-from missie_impact.effects.dose import DOSE as MISSIONS
-from missie_impact.effects.dose import count_missions
+from missie_impact.effects.becoming.dose import DOSE as MISSIONS
+from missie_impact.effects.becoming.dose import count_missions
 from missie_impact.errors import MissieError
 from missie_impact.panel import Panel, build_panel
 from missie_impact.risksets import RiskSet, transition_risk_set

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from missie_impact.effects.curves import Curve
 from missie_impact.effects.result import is_ratio
+from missie_impact.effects.survival.curves import Curve
 from missie_impact.report.figures.look import (
     DASHES,
     FAINT,

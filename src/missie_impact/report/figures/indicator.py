@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from missie_impact.effects.counterfactual_result import CounterfactualIndicator
+from missie_impact.effects.increase.counterfactual_result import CounterfactualIndicator
 from missie_impact.indicator.letter import LABEL
 from missie_impact.indicator.result import BudgetIndicator
 from missie_impact.report.figures.look import (

@@ -1,0 +1,237 @@
+"""The measures of an increase: each its value and what every row adds to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from missie_impact.effects.fitting.rows import Mask, Rows
+from missie_impact.errors import ConvergenceError, NoEventError, NoParticipantError, SeparationError, SettingsError
+from missie_impact.numerics.cells import Column, Floats
+from missie_impact.numerics.covariance import clusters_of
+from missie_impact.numerics.imputed import Imputed, comparable, impute
+from missie_impact.numerics.poisson import PoissonFit, fit_poisson
+
+YEARLY = 2  # of the names, the last ones
+NAMES = (
+    "att_eur", "mean_eur_with", "mean_eur_without", "mean_ratio",
+    "att_eur_winsorised", "mean_ratio_winsorised",
+    "grower_share_difference", "grower_share_with", "grower_share_without",
+    "export_share_difference", "export_share_with", "export_share_without",
+    "mean_ratio_of_exporters", "mean_ratio_yearly", "mean_ratio_yearly_winsorised",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """Yearly exports of n rows in EUR.
+
+    Attributes
+    ----------
+    before, after : (n, years)
+    threshold : of the winsorised mean after t, and of the winsorised years
+    cells : (n,) market, trial year and trend class
+    firm : (n,) number of the firm, or None
+    path_counts : whether models of amounts hold what pairs exported before t
+    """
+
+    before: Floats
+    after: Floats
+    threshold: float
+    cells: NDArray[np.intp]
+    firm: NDArray[np.intp] | None
+    path_counts: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Values of scales, ratios as themselves; influence (n, s), of ratios on the logarithm; what a reader must know.
+
+    ``used`` (n,) are the rows compared: those counted.
+    """
+
+    value: Floats
+    influence: Floats
+    notes: tuple[str, ...]
+    used: Mask
+
+
+def measure(rows: Rows, group: Mask, weight: Floats, amounts: Amounts) -> Measured:
+    """All measures of one group."""
+    level = amounts.after.mean(axis=1)
+    notes: list[str] = []
+    new = group & (weight > 0) & ~(amounts.before > 0).any(axis=1)
+    if new.any():
+        notes.append(
+            f"{int((new & rows.treated).sum())} treated and {int((new & ~rows.treated).sum())} other pairs without "
+            "exports in any year before t are not compared: whether they enter is the question of market_entry"
+        )
+    group = group & ~new
+    there = group & (weight > 0)
+    used = there & (~rows.treated | comparable(rows.treated, rows.variables, there))
+    starters = group & (amounts.before[:, -1] == 0)
+    whole = replace(rows, variables=(*rows.variables, *_path(amounts))) if amounts.path_counts else rows
+    parts = [
+        _amount(whole, group, weight, level, notes),
+        _amount(whole, group, weight, np.minimum(level, amounts.threshold), [])[[0, 3]],
+        _shares(rows, group, weight, rows.y, notes, "growers"),
+        _shares(rows, starters, weight, (level > 0).astype(np.float64), notes, "extensive margin"),
+        _ratio_only(whole, group & (level > 0), weight, level, notes),
+        *(_row(_yearly(rows, group, weight, each, notes)) for each in _both(amounts)),
+    ]
+    notes += _tails(rows, group, weight, level, amounts.firm)
+    stacked = np.concatenate(parts)
+    return Measured(stacked[:, 0], stacked[:, 1:].T, tuple(dict.fromkeys(notes)), used)
+
+
+def yearly_only(rows: Rows, group: Mask, weight: Floats, amounts: Amounts) -> Measured:
+    """The ratios from yearly levels with fixed effects alone; errors of the fit pass through."""
+    notes: list[str] = []
+    found = [_row(_fixed_effects(rows, group, weight, each, notes)) for each in _both(amounts)]
+    stacked = np.concatenate(found)
+    used = group & (weight > 0) & (amounts.before > 0).any(axis=1)
+    return Measured(stacked[:, 0], stacked[:, 1:].T, tuple(dict.fromkeys(notes)), used)
+
+
+def _both(amounts: Amounts) -> tuple[Amounts, Amounts]:
+    """The yearly exports as they are, and cut at the threshold."""
+    before, after = (np.minimum(years, amounts.threshold) for years in (amounts.before, amounts.after))
+    return amounts, replace(amounts, before=before, after=after)
+
+
+def _path(amounts: Amounts) -> tuple[Column, ...]:
+    """What pairs exported before t, for the models of amounts: few firms carry them, and their own past says most."""
+    mean = np.log1p(amounts.before.mean(axis=1))
+    years = [Column(f"path_{j}", np.log1p(amounts.before[:, j])) for j in range(amounts.before.shape[1])]
+    return (*years, Column("path_mean", mean), Column("path_mean_squared", mean**2))
+
+
+def _row(found: tuple[float, Floats]) -> Floats:
+    return np.concatenate([[found[0]], found[1]])[None, :]
+
+
+def _amount(rows: Rows, group: Mask, weight: Floats, y: Floats, notes: list[str]) -> Floats:
+    """att, with, without, ratio; one line each: the value, then the influence of every row."""
+    found = impute(y, rows.treated, rows.variables, weight, group, "poisson")
+    if found.dropped:
+        notes.append(
+            f"{found.dropped} treated pairs at a level of a control where nobody is untreated are not averaged over: "
+            "the effect on the treated with comparable pairs"
+        )
+    one, zero = found.influence_observed, found.influence_predicted
+    if found.observed <= 0 or found.predicted <= 0:
+        ratio = _nothing(rows.n, 1)[0]
+    else:
+        ratio = np.concatenate([[found.observed / found.predicted], one / found.observed - zero / found.predicted])
+    return np.vstack([_difference(found), ratio])
+
+
+def _difference(found: Imputed) -> Floats:
+    one, zero = found.influence_observed, found.influence_predicted
+    return np.vstack([
+        np.concatenate([[found.observed - found.predicted], one - zero]),
+        np.concatenate([[found.observed], one]),
+        np.concatenate([[found.predicted], zero]),
+    ])  # fmt: skip
+
+
+def _shares(rows: Rows, group: Mask, weight: Floats, y: Floats, notes: list[str], what: str) -> Floats:
+    def make() -> Floats:
+        found = impute(y, rows.treated, rows.variables, weight, group, "logit")
+        lines = _difference(found)
+        if found.observed in (0.0, 1.0):  # no treated row varies: an error would be that of the prediction alone
+            notes.append(f"{what}: {'all' if found.observed else 'none'} of the treated do; no error is given")
+            lines[:2, 1:] = np.nan
+        return lines
+
+    return _tried(make, rows.n, 3, notes, what)
+
+
+def _ratio_only(rows: Rows, group: Mask, weight: Floats, level: Floats, notes: list[str]) -> Floats:
+    notes.append("mean_ratio_of_exporters compares pairs that export after t: a comparison, not an effect")
+    return _tried(lambda: _amount(rows, group, weight, level, [])[[3]], rows.n, 1, notes, "intensive margin")
+
+
+def _yearly(rows: Rows, group: Mask, weight: Floats, amounts: Amounts, notes: list[str]) -> tuple[float, Floats]:
+    line = _tried(lambda: _row(_fixed_effects(rows, group, weight, amounts, notes)), rows.n, 1, notes, "yearly Poisson")
+    return float(line[0, 0]), line[0, 1:]
+
+
+def _fixed_effects(rows: Rows, group: Mask, weight: Floats, amounts: Amounts, notes: list[str]) -> tuple[float, Floats]:
+    """Ratio by Poisson on yearly levels; effects of pair and trial, and of market, trial year, trend class and year."""
+    based = group & (weight > 0) & (amounts.before > 0).any(axis=1)
+    k = np.flatnonzero(based)
+    if not rows.treated[k].any() or rows.treated[k].all():
+        raise NoParticipantError("no treated rows" if not rows.treated[k].any() else "no untreated rows")
+    y = np.hstack([amounts.before[k], amounts.after[k]])
+    late = np.arange(y.shape[1]) >= amounts.before.shape[1]
+    # given the sum of its years a pair is multinomial, with shares that pairs of one arm in one cell have in common:
+    # sums over those pairs have the same maximum and the same information
+    arm = clusters_of(amounts.cells[k], rows.treated[k].astype(np.intp))
+    sums: Floats = np.column_stack([np.bincount(arm.codes, weight[k] * y[:, j], arm.count) for j in range(len(late))])
+    first = np.unique(arm.codes, return_index=True)[1]
+    cells, treated = amounts.cells[k][first], rows.treated[k][first]
+    fit = fit_poisson(
+        sums.reshape(-1),
+        (treated[:, None] & late).astype(np.float64).reshape(-1, 1),
+        [np.repeat(np.arange(arm.count), len(late)), (cells[:, None] * len(late) + np.arange(len(late))).reshape(-1)],
+    )
+    if not len(fit.coef):
+        raise NoParticipantError("no treated rows that vary within the effects")
+    gone, left_out = int((group & (weight > 0)).sum()) - len(k), ~fit.rows.kept.reshape(sums.shape)
+    notes.append(
+        f"mean_ratio_yearly: {gone} pairs without exports before t belong to the extensive margin; "
+        f"{int(np.bincount(arm.codes) @ left_out.sum(axis=1))} pair-years left out, of cells and years where all are "
+        "zero or the effects tell the zeros apart"
+    )
+    alone = ~np.isin(cells, cells[~treated])
+    if alone[treated].any():
+        mute = int(np.bincount(arm.codes)[alone & treated].sum())
+        notes.append(
+            f"mean_ratio_yearly: {mute} treated pairs say nothing: nobody of their market, trial year and trend class "
+            "is untreated"
+        )
+    share, within = _spread(fit, sums.shape)
+    score = weight[k] * (within[arm.codes] * (y - y.sum(axis=1, keepdims=True) * share[arm.codes])).sum(axis=1)
+    influence = np.zeros(rows.n)
+    influence[k] = fit.bread[0, 0] * score
+    return float(np.exp(fit.coef[0])), influence
+
+
+def _spread(fit: PoissonFit, shape: tuple[int, ...]) -> tuple[Floats, Floats]:
+    """Shares of the years in the mean, and what the effects leave of the treatment, per arm and year; 0 if left out."""
+    mean: Floats = np.zeros(shape)
+    within: Floats = np.zeros(shape)
+    mean.reshape(-1)[fit.rows.kept] = fit.mean
+    within.reshape(-1)[fit.rows.kept] = fit.within[:, 0]
+    total: Floats = mean.sum(axis=1, keepdims=True)
+    return np.divide(mean, total, out=np.zeros_like(mean), where=total > 0), within
+
+
+def _tried(make: Callable[[], Floats], n: int, size: int, notes: list[str], what: str) -> Floats:
+    """The measure, or NaN with its reason among the notes."""
+    try:
+        return make()
+    except (NoParticipantError, NoEventError, ConvergenceError, SeparationError, SettingsError) as error:
+        notes.append(f"{what}: no estimate, {str(error).split('.')[0]}")
+        return _nothing(n, size)
+
+
+def _nothing(n: int, size: int) -> Floats:
+    return np.full((size, n + 1), np.nan)
+
+
+def _tails(rows: Rows, group: Mask, weight: Floats, level: Floats, firm: NDArray[np.intp] | None) -> list[str]:
+    """Shares of the largest firms in the exports of the treated, which an amount is never shown without."""
+    chosen = group & rows.treated & (weight > 0)
+    if firm is None or not chosen.any() or not level[chosen].any():
+        return ["amounts in EUR: indicative, heavy tail"]
+    totals = np.sort(np.bincount(firm[chosen], (weight * level)[chosen]))[::-1]
+    share = [totals[:top].sum() / totals.sum() for top in (1, 5, 10)]
+    return [
+        "amounts in EUR: indicative, heavy tail; share of the largest 1, 5 and 10 firms in the exports of the treated "
+        f"after t: {share[0]:.0%}, {share[1]:.0%}, {share[2]:.0%}"
+    ]

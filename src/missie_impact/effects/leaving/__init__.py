@@ -1,0 +1,1 @@
+"""Leaving a market: models of the hazard of exit."""

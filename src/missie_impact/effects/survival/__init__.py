@@ -1,0 +1,1 @@
+"""Curves: survival, incidence and what they would have been without treatment."""
