@@ -111,7 +111,8 @@ truth: $(VENV)/.study-installed
 	$(BIN)/missie-impact truth
 
 validate: $(VENV)/.test-installed
-	$(BIN)/python -m missie_impact.validity.coverage --out validation-output
+	for part in coverage increase_coverage trial_coverage frailty_recovery frailty_on_registers codings_on_registers; do \
+		$(BIN)/python -m missie_impact.validity.$$part --out validation-output/$$part || exit 1; done
 
 bench: $(VENV)/.bench-installed
 	$(BIN)/python benchmarks/panel_vs_dense.py

@@ -11,10 +11,10 @@ from missie_impact.validity.coverage import (
     FIRST_SEED,
     REGIMES,
     coverage_table,
-    exact_interval,
-    read_journal,
     run,
 )
+from missie_impact.validity.journal import drawn, read_journal
+from missie_impact.validity.judged import exact_interval
 
 
 def truths(value):
@@ -85,3 +85,17 @@ def test_a_run_goes_on_where_it_stopped(tmp_path):
     assert asked["exit, cloglog"] == asked["transition, naive"] == 1 and asked["entry, regression"] == 0
     same = both["estimator"].str.startswith("transition")
     pd.testing.assert_frame_equal(both[same], first[first["estimator"].str.startswith("transition")])
+
+
+def test_journals_skip_a_line_that_was_cut_off_and_ask_each_seed_once(tmp_path):
+    journal, asked = tmp_path / "new" / "j.jsonl", []
+
+    def once(seed):
+        asked.append(seed)
+        return [seed / 2]
+
+    drawn(journal, [1, 2], once, "x", progress=False)
+    journal.write_text(journal.read_text() + '{"seed": 3, "fou')
+    assert drawn(journal, [3, 1], once, "x", progress=False) == {3: [1.5], 1: [0.5]}
+    assert asked == [1, 2, 3]
+    assert read_journal(journal) == {1: [0.5], 2: [1.0], 3: [1.5]}

@@ -29,7 +29,7 @@ def test_table_by_hand():
     table = found.set_index(["likelihood", "parameter"])
     log = table.loc[CONDITIONAL, "log_hazard"]
     assert log["bias"] == pytest.approx(0.05)
-    assert log["monte_carlo_error"] == pytest.approx(np.std([-0.1, 0, 0, 0.3], ddof=1) / 2)
+    assert log["bias_error"] == pytest.approx(np.std([-0.1, 0, 0, 0.3], ddof=1) / 2)
     assert (log["coverage"], log["draws"], log["failed"]) == (0.75, 4, 0)
     assert log["unbiased"] and log["covers"]  # four draws show nothing else
     variance = table.loc[CONDITIONAL, "frailty_variance"]

@@ -7,18 +7,15 @@ run that was interrupted goes on where it stopped, and a question can be asked l
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import special
 
 from missie_impact.design import match, weight
 from missie_impact.effects import Effect, market_entry, market_exit, structural_transition
@@ -27,11 +24,11 @@ from missie_impact.panel import Panel, build_panel
 from missie_impact.risksets import RiskSet, entry_risk_set, exit_risk_set, transition_risk_set
 from missie_impact.simulation.parameters import Attendance, Selection, SimulationSettings, Truth
 from missie_impact.simulation.registers import simulate_registers
+from missie_impact.validity.journal import add_to_journal, read_journal
+from missie_impact.validity.judged import judged
 from missie_impact.validity.stored import stored_truth
 
 FIRST_SEED = 500_000  # apart from the seeds of the stored truth and of the study
-BIAS_SHARE = 0.03  # of the effect, statistics of acceptance
-NEAR_COVERAGE = (0.935, 0.965)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,10 +175,7 @@ def coverage_table(regime: str, truth: pd.DataFrame, draws: Iterable[Mapping[str
     Returns
     -------
     DataFrame
-        regime, estimator, estimand, truth, draws (with an estimate), failed (asked, without one), mean (ratios: of
-        logs), bias (ratios: of the log), bias_error (Monte Carlo), coverage, coverage_low, coverage_high (exact
-        binomial, 99.9%), unbiased, covers. ``unbiased``: the bias is below 3 per cent of the effect plus two
-        Monte-Carlo errors. ``covers``: 0.95 lies in the binomial interval, or the coverage in 93.5 to 96.5 per cent.
+        regime, estimator, estimand, and the columns of :func:`missie_impact.validity.judged.judged`.
     """
     listed = list(draws)
     rows = []
@@ -194,42 +188,6 @@ def coverage_table(regime: str, truth: pd.DataFrame, draws: Iterable[Mapping[str
             target = float(known.get((estimand, estimator.question), math.nan))
             rows.append(name | judged(values, target, ratio=scale.endswith("ratio")))
     return pd.DataFrame(rows)
-
-
-def judged(values: np.ndarray[Any, Any], truth: float, *, ratio: bool) -> dict[str, Any]:
-    """Judge (draws, 3) estimates and interval ends by the truth; columns as in :func:`coverage_table`."""
-    kept = values[np.isfinite(values).all(axis=1)]
-    n = len(kept)
-    shown, target = (np.log(kept), math.log(truth)) if ratio else (kept, truth)
-    bias = float(shown[:, 0].mean() - target) if n else math.nan
-    error = float(shown[:, 0].std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
-    hits = int(((kept[:, 1] <= truth) & (truth <= kept[:, 2])).sum())
-    low, high = exact_interval(hits, n)
-    share = hits / n if n else math.nan
-    near = NEAR_COVERAGE[0] <= share <= NEAR_COVERAGE[1]
-    return {
-        "truth": truth,
-        "draws": n,
-        "failed": len(values) - n,
-        "mean": bias + target,
-        "bias": bias,
-        "bias_error": error,
-        "coverage": share,
-        "coverage_low": low,
-        "coverage_high": high,
-        "unbiased": bool(abs(bias) <= BIAS_SHARE * abs(target) + 2 * error),
-        "covers": bool(near or low <= 0.95 <= high),
-    }
-
-
-def exact_interval(hits: int, n: int, level: float = 0.999) -> tuple[float, float]:
-    """Return the exact (Clopper-Pearson) interval of a share."""
-    if n == 0:
-        return math.nan, math.nan
-    tail = (1 - level) / 2
-    low = float(special.betaincinv(hits, n - hits + 1, tail)) if hits else 0.0
-    high = float(special.betaincinv(hits + 1, n - hits, 1 - tail)) if hits < n else 1.0
-    return low, high
 
 
 def run(
@@ -251,19 +209,8 @@ def run(
     hide = None if progress is None else not progress
     for seed in tqdm([s for s in seeds if todo[s]], desc=regime.name, unit="register", disable=hide, file=sys.stderr):
         found = estimate_once(regime, seed, firms, todo[seed])
-        with journal.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps({"seed": seed, "found": found}) + "\n")
+        add_to_journal(journal, seed, found)
     return coverage_table(regime.name, stored_truth(regime.truth_key()), read_journal(journal).values())
-
-
-def read_journal(journal: Path) -> dict[int, dict[str, list[float]]]:
-    """Return what was found by seed, later lines added to earlier ones; a line that was cut off is not there."""
-    found: dict[int, dict[str, list[float]]] = {}
-    if journal.exists():
-        lines = [line for line in journal.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-        for record in map(json.loads, lines):
-            found[record["seed"]] = found.get(record["seed"], {}) | record["found"]
-    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -23,7 +23,7 @@ from missie_impact.panel import Panel, build_panel
 from missie_impact.risksets import exit_risk_set
 from missie_impact.simulation.registers import simulate_registers
 from missie_impact.validity.coverage import REGIMES, Regime
-from missie_impact.validity.frailty_recovery import add_to_journal, read_journal
+from missie_impact.validity.journal import drawn
 from missie_impact.validity.stored import truth_of
 
 FIRST_SEED = 800_000
@@ -116,18 +116,10 @@ def _summary(scale: str, values: np.ndarray[tuple[int], np.dtype[np.float64]], t
 
 def run(out: Path, regime: Regime, draws: int, firms: int, *, progress: bool | None = None) -> pd.DataFrame:
     """Draw, or read from the journal, as many registers as asked for, and sum them up."""
-    from tqdm import tqdm
-
-    out.mkdir(parents=True, exist_ok=True)
+    seeds = range(FIRST_SEED, FIRST_SEED + draws)
     journal = out / f"frailty-{regime.truth_key()}-{firms}.jsonl"
-    done = read_journal(journal)
-    wanted = range(FIRST_SEED, FIRST_SEED + draws)
-    hide = None if progress is None else not progress
-    todo = [seed for seed in wanted if seed not in done]
-    for seed in tqdm(todo, desc=regime.name, unit="register", disable=hide, file=sys.stderr):
-        done[seed] = fit_once(regime, seed, firms)
-        add_to_journal(journal, seed, done[seed])
-    return register_table(regime, [done[seed] for seed in wanted])
+    done = drawn(journal, seeds, lambda seed: fit_once(regime, seed, firms), regime.name, progress=progress)
+    return register_table(regime, done.values())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

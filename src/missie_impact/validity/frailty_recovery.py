@@ -11,10 +11,10 @@ a run that was interrupted goes on where it stopped.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -26,7 +26,8 @@ from missie_impact.effects.leaving.frailty import Frailty, frailty_effect
 from missie_impact.effects.leaving.frailty_rows import Distribution
 from missie_impact.errors import MissieError
 from missie_impact.risksets.riskset import RiskSet
-from missie_impact.validity.coverage import BIAS_SHARE, NEAR_COVERAGE, exact_interval
+from missie_impact.validity.journal import drawn
+from missie_impact.validity.judged import judged
 
 LOG_HAZARD_RATIO = float(np.log(0.5))
 VARIANCE = 0.8
@@ -115,8 +116,8 @@ def recovery_table(draws: Iterable[Sequence[Line]]) -> pd.DataFrame:
     -------
     DataFrame
         One row per likelihood ("conditional on entry", "entry ignored") and parameter (log_hazard, frailty_sd,
-        frailty_variance): truth, mean, bias (sd and variance: of logarithms), monte_carlo_error, coverage of the 95%
-        interval with its exact 99.9% interval, draws, failed, unbiased, covers.
+        frailty_variance; these two are judged on the logarithm), with the columns of
+        :func:`missie_impact.validity.judged.judged`.
     """
     columns = ["likelihood", "parameter", "estimate", "low", "high"]
     table = pd.DataFrame([line for draw in draws for line in draw], columns=columns)
@@ -129,62 +130,19 @@ def recovery_table(draws: Iterable[Sequence[Line]]) -> pd.DataFrame:
 
 
 def _line(likelihood: str, parameter: str, group: pd.DataFrame) -> dict[str, Any]:
-    truth = TRUTH[parameter]
-    kept = group[np.isfinite(group[["estimate", "low", "high"]]).all(axis=1)]
-    values, n = kept["estimate"].to_numpy(dtype=np.float64), len(kept)
     logs = parameter in RATIOS
-    shown, target = (np.log(values), math.log(truth)) if logs else (values, truth)
-    bias = float(shown.mean() - target) if n else math.nan
-    error = float(shown.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
-    hits = int(((kept["low"] <= truth) & (truth <= kept["high"])).sum())
-    low, high = exact_interval(hits, n)
-    share = hits / n if n else math.nan
-    allowed = BIAS_SHARE * (1.0 if logs else abs(target)) + 2 * error
-    return {
-        "likelihood": likelihood, "parameter": parameter, "truth": truth,
-        "mean": float(values.mean()) if n else math.nan, "bias": bias,
-        "monte_carlo_error": error, "coverage": share, "coverage_low": low, "coverage_high": high, "draws": n,
-        "failed": len(group) - n, "unbiased": bool(abs(bias) <= allowed),
-        "covers": bool(NEAR_COVERAGE[0] <= share <= NEAR_COVERAGE[1] or low <= 0.95 <= high),
-    }  # fmt: skip
+    values = group[["estimate", "low", "high"]].to_numpy(dtype=np.float64)
+    found = judged(values, TRUTH[parameter], ratio=logs, effect_size=1.0 if logs else None)
+    return {"likelihood": likelihood, "parameter": parameter} | found
 
 
 def run(
     out: Path, draws: int, units: int, distribution: Distribution = "gaussian", *, progress: bool | None = None
 ) -> pd.DataFrame:
     """Draw, or read from the journal, as many data sets as asked for, and sum them up."""
-    from tqdm import tqdm
-
-    out.mkdir(parents=True, exist_ok=True)
-    journal = out / f"frailty-{distribution}-{units}.jsonl"
-    done = {seed: [tuple(line) for line in found] for seed, found in read_journal(journal).items()}
-    wanted = range(FIRST_SEED, FIRST_SEED + draws)
-    hide = None if progress is None else not progress
-    todo = [seed for seed in wanted if seed not in done]
-    for seed in tqdm(todo, desc=distribution, unit="draw", disable=hide, file=sys.stderr):
-        done[seed] = recover_once(seed, units, distribution)
-        add_to_journal(journal, seed, done[seed])
-    return recovery_table(done[seed] for seed in wanted)
-
-
-def read_journal(journal: Path) -> dict[int, Any]:
-    """What a run found so far, by seed; a line that was cut off does not count."""
-    found = {}
-    lines = journal.read_text(encoding="utf-8").splitlines() if journal.exists() else []
-    for line in lines:
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        found[int(record["seed"])] = record["found"]
-    return found
-
-
-def add_to_journal(journal: Path, seed: int, found: Any) -> None:
-    """Write what a seed gave on a line of its own."""
-    whole = not journal.exists() or journal.read_text(encoding="utf-8").endswith("\n")
-    with journal.open("a", encoding="utf-8") as lines:
-        lines.write(("" if whole else "\n") + json.dumps({"seed": seed, "found": found}) + "\n")
+    seeds, once = range(FIRST_SEED, FIRST_SEED + draws), partial(recover_once, units=units, distribution=distribution)
+    done = drawn(out / f"frailty-{distribution}-{units}.jsonl", seeds, once, distribution, progress=progress)
+    return recovery_table(done.values())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,7 +11,6 @@ own; it and each register are lines in journals in DIR, so that a run that was i
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,7 +33,8 @@ from missie_impact.simulation.potential import Sampling, Trial, Trials
 from missie_impact.simulation.registers import simulate_registers
 from missie_impact.simulation.state import Setting
 from missie_impact.simulation.worlds import Step, run
-from missie_impact.validity.coverage import judged, read_journal
+from missie_impact.validity.journal import add_to_journal, drawn, read_journal
+from missie_impact.validity.judged import judged
 
 FIRST_SEED = 700_000
 FIRST_TRUTH_SEED = 2**41
@@ -152,12 +152,12 @@ def true_values(out: Path, regime: Regime, worlds: int, *, progress: bool | None
     if regime.truth == "none":
         worlds = min(worlds, 2)  # the arms do not differ
     journal = out / f"truth-{regime.name}.jsonl"
-    done = read_journal(journal)
     seeds = range(FIRST_TRUTH_SEED, FIRST_TRUTH_SEED + worlds)
-    hide = None if progress is None else not progress
-    for seed in tqdm([s for s in seeds if s not in done], desc=f"truth, {regime.name}", disable=hide, file=sys.stderr):
-        done[seed] = world_sums(regime.settings(seed, TRUTH_FIRMS))
-        _write(journal, seed, done[seed])
+
+    def once(seed: int) -> dict[str, list[float]]:
+        return world_sums(regime.settings(seed, TRUTH_FIRMS))
+
+    done = drawn(journal, seeds, once, f"truth, {regime.name}", progress=progress)
     names = sorted({name for seed in seeds for name in done[seed]})
     each = {name: np.array([done[seed].get(name, [0.0] * 3) for seed in seeds]) for name in names}
     whole = truths({name: values.sum(axis=0) for name, values in each.items()})
@@ -228,14 +228,9 @@ def run_regimes(
         for regime in regimes:
             if seed not in done[regime]:
                 done[regime][seed] = estimate_once(regime, seed, firms)
-                _write(journals[regime], seed, done[regime][seed])
+                add_to_journal(journals[regime], seed, done[regime][seed])
     parts = [summary(regime, truth[regime], [done[regime][seed] for seed in seeds]) for regime in regimes]
     return pd.concat(parts, ignore_index=True)
-
-
-def _write(journal: Path, seed: int, found: Mapping[str, Sequence[float]]) -> None:
-    with journal.open("a", encoding="utf-8") as lines:
-        lines.write(json.dumps({"seed": seed, "found": found}) + "\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -10,17 +10,16 @@ that a run that was interrupted goes on where it stopped.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import narwhals as nw
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from missie_impact.effects import Effect, per_protocol, structural_transition
 from missie_impact.effects.becoming.dose import DOSE as MISSIONS
@@ -30,7 +29,8 @@ from missie_impact.panel import Panel, build_panel
 from missie_impact.risksets import RiskSet, transition_risk_set
 from missie_impact.simulation.parameters import SimulationSettings
 from missie_impact.simulation.registers import simulate_registers
-from missie_impact.validity.coverage import judged, read_journal
+from missie_impact.validity.journal import drawn
+from missie_impact.validity.judged import judged
 from missie_impact.validity.placebo import placebo_markets
 from missie_impact.validity.stored import truth_of
 
@@ -124,14 +124,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--draws", type=int, default=1000, help="registers")
     parser.add_argument("--firms", type=int, default=40_000, help="firms per register")
     asked = parser.parse_args(arguments)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    journal = asked.out / f"trials-{asked.firms}.jsonl"
-    done, seeds = read_journal(journal), range(FIRST_SEED, FIRST_SEED + asked.draws)
-    for seed in tqdm([s for s in seeds if s not in done], desc="registers", unit="register", file=sys.stderr):
-        done[seed] = estimate_once(seed, asked.firms)
-        with journal.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps({"seed": seed, "found": done[seed]}) + "\n")
-    table = summary([done[seed] for seed in seeds])
+    journal, seeds = asked.out / f"trials-{asked.firms}.jsonl", range(FIRST_SEED, FIRST_SEED + asked.draws)
+    done = drawn(journal, seeds, partial(estimate_once, firms=asked.firms), "registers")
+    table = summary(list(done.values()))
     table.to_csv(asked.out / "trial_coverage.csv", index=False)
     sys.stdout.write("Simulated registers.\n" + table.to_string(index=False) + "\n")
     return 0
