@@ -78,7 +78,7 @@ QUESTIONS: dict[str, Callable[[Panel], RiskSet]] = {
     "entry": entry_risk_set,
     "fdi": lambda panel: entry_risk_set(panel, outcome="fdi"),
 }
-# What participation depends on most; all default controls stand in the outcome model.
+# What participation depends on most. Outcome models of regression and matched sets hold all default controls.
 MATCHED_ON = (
     "log_workers", "log_productivity", "log_exports", "export_growth", "log_markets", "log_imports", "host_trade",
     "host_neighbour_trade", "activity_pattern", "foreign_controlled",
@@ -95,7 +95,7 @@ DIFFERENCE = {"risk_difference": "rd_att"}
 
 def _matched(risk: RiskSet) -> Effect:
     design = match(risk, on=MATCHED_ON, exact=["year"], ratio=5, seed=1)
-    return structural_transition(design, cluster="firm", controls=MATCHED_ON)
+    return structural_transition(design, cluster="firm")
 
 
 def _weighted(risk: RiskSet) -> Effect:
