@@ -112,7 +112,7 @@ truth: $(VENV)/.study-installed
 
 validate: $(VENV)/.test-installed
 	for part in coverage increase_coverage trial_coverage frailty_recovery frailty_on_registers codings_on_registers; do \
-		$(BIN)/python -m missie_impact.validity.$$part --out validation-output/$$part || exit 1; done
+		$(BIN)/python -m missie_impact.validity.$$part --out validation-output || exit 1; done
 
 bench: $(VENV)/.bench-installed
 	$(BIN)/python benchmarks/panel_vs_dense.py
