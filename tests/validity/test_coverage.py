@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import binom
@@ -12,15 +13,16 @@ from missie_impact.validity.coverage import (
     REGIMES,
     coverage_table,
     run,
+    true_values,
 )
 from missie_impact.validity.journal import drawn, read_journal
-from missie_impact.validity.judged import exact_interval
+from missie_impact.validity.judged import exact_interval, judged
 
 
 def truths(value):
     return pd.DataFrame(
         [
-            {"estimand": estimand, "population": question, "group": "all", "value": value}
+            {"estimand": estimand, "population": question, "group": "all", "value": value, "mc_error": 0.0}
             for estimand, question in sorted({(s, e.question) for e in ESTIMATORS for s in e.scales.values()})
         ]
     )
@@ -59,6 +61,23 @@ def test_bias_of_a_ratio_is_on_the_log_scale():
 def test_draws_without_an_estimate_are_counted():
     mixed = draws(2.0, 1.5, 2.5, 3) + draws(math.nan, math.nan, math.nan, 2)
     assert coverage_table("x", truths(2.0), mixed)["failed"].tolist() == [2] * ROWS
+
+
+def test_without_an_effect_ratios_are_one_and_differences_zero():
+    for regime in REGIMES:
+        if regime.truth == "none":
+            table = coverage_table(regime.name, true_values(regime), draws(1.0, 0.5, 1.5, 4))
+            ratios = table["estimand"].str.startswith(("or_", "rr_", "hr_"))
+            assert table["truth"].eq(ratios.astype(float)).all()
+
+
+def test_the_error_of_the_truth_counts():
+    values = np.column_stack([[0.1, 0.3], [0.0, 0.2], [0.2, 0.4]])
+    found = judged(values, 0.25, ratio=False, truth_error=0.3)
+    assert found["bias_error"] == pytest.approx(math.hypot(0.1, 0.3))
+    assert judged(values, 2.0, ratio=True, truth_error=0.3)["bias_error"] == pytest.approx(
+        math.hypot(math.log(3) / 2, 0.15)
+    )
 
 
 def test_exact_interval():

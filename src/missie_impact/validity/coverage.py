@@ -169,7 +169,7 @@ def coverage_table(regime: str, truth: pd.DataFrame, draws: Iterable[Mapping[str
     Parameters
     ----------
     regime : name of the regime
-    truth : rows of :func:`missie_impact.validity.stored.stored_truth`
+    truth : of :func:`true_values`
     draws : results of :func:`estimate_once`
 
     Returns
@@ -179,14 +179,16 @@ def coverage_table(regime: str, truth: pd.DataFrame, draws: Iterable[Mapping[str
     """
     listed = list(draws)
     rows = []
-    known = truth[truth["group"] == "all"].set_index(["estimand", "population"])["value"].to_dict()
+    whole = truth[truth["group"] == "all"].set_index(["estimand", "population"])
+    known, errors = whole["value"].to_dict(), whole["mc_error"].to_dict()
     for estimator in ESTIMATORS:
         for scale, estimand in estimator.scales.items():
             key = f"{estimator.name}; {scale}"
             values = np.array([draw[key] for draw in listed if key in draw], dtype=np.float64).reshape(-1, 3)
             name = {"regime": regime, "estimator": estimator.name, "estimand": estimand}
-            target = float(known.get((estimand, estimator.question), math.nan))
-            rows.append(name | judged(values, target, ratio=scale.endswith("ratio")))
+            key_of_truth = (estimand, estimator.question)
+            target, error = float(known.get(key_of_truth, math.nan)), float(errors.get(key_of_truth, 0.0))
+            rows.append(name | judged(values, target, ratio=scale.endswith("ratio"), truth_error=error))
     return pd.DataFrame(rows)
 
 
@@ -210,7 +212,16 @@ def run(
     for seed in tqdm([s for s in seeds if todo[s]], desc=regime.name, unit="register", disable=hide, file=sys.stderr):
         found = estimate_once(regime, seed, firms, todo[seed])
         add_to_journal(journal, seed, found)
-    return coverage_table(regime.name, stored_truth(regime.truth_key()), read_journal(journal).values())
+    return coverage_table(regime.name, true_values(regime), read_journal(journal).values())
+
+
+def true_values(regime: Regime) -> pd.DataFrame:
+    """Return the stored truth of a regime; where missions do nothing ratios are one and differences zero."""
+    if regime.truth != "none":
+        return stored_truth(regime.truth_key())
+    asked = {(e.question, scale, estimand) for e in ESTIMATORS for scale, estimand in e.scales.items()}
+    rows = [(estimand, question, "all", float(scale.endswith("ratio"))) for question, scale, estimand in sorted(asked)]
+    return pd.DataFrame(rows, columns=["estimand", "population", "group", "value"]).assign(mc_error=0.0)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -208,7 +208,7 @@ def summary(regime: Regime, truth: pd.DataFrame, draws: Sequence[Mapping[str, Se
         estimand, estimator = name.split("; ")
         values = np.array([draw.get(name, [math.nan] * 3) for draw in draws], dtype=np.float64)
         value, error = (float(truth[column].to_dict()[estimand]) for column in ("value", "mc_error"))
-        found = judged(values, value, ratio=estimand.startswith("mean_ratio"))
+        found = judged(values, value, ratio=estimand.startswith("mean_ratio"), truth_error=error)
         labels = {"regime": regime.selection, "planted": regime.truth, "estimator": estimator, "estimand": estimand}
         rows.append(labels | found | {"truth_error": error})
     return pd.DataFrame(rows)

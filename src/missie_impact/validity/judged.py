@@ -13,7 +13,12 @@ BIAS_SHARE = 0.03
 
 
 def judged(
-    values: np.ndarray[Any, Any], truth: float, *, ratio: bool, effect_size: float | None = None
+    values: np.ndarray[Any, Any],
+    truth: float,
+    *,
+    ratio: bool,
+    effect_size: float | None = None,
+    truth_error: float = 0.0,
 ) -> dict[str, Any]:
     """Judge estimates and their 95% intervals by the truth.
 
@@ -22,19 +27,22 @@ def judged(
     values : (draws, 3) estimate, conf_low, conf_high; NaN where a draw has none
     ratio : judge the bias on the logarithm
     effect_size : what 3 per cent are taken of; the truth (of a ratio: its logarithm) where left out
+    truth_error : Monte-Carlo error of the truth, where that was simulated too
 
     Returns
     -------
     dict
-        truth, draws (with an estimate), failed (without one), mean (ratios: of logs), bias, bias_error (Monte Carlo),
-        coverage, coverage_low, coverage_high (exact binomial, 99.9%), unbiased (bias below 3 per cent of the effect
-        plus two Monte-Carlo errors), covers (0.95 in the binomial interval, or the coverage in 93.5 to 96.5 per cent).
+        truth, draws (with an estimate), failed (without one), mean (ratios: of logs), bias, bias_error (Monte Carlo,
+        that of the truth included), coverage, coverage_low, coverage_high (exact binomial, 99.9%), unbiased (bias below
+        3 per cent of the effect plus two Monte-Carlo errors), covers (0.95 in the binomial interval, or the coverage in
+        93.5 to 96.5 per cent).
     """
     kept = values[np.isfinite(values).all(axis=1)]
     n = len(kept)
     shown, target = (np.log(kept), math.log(truth)) if ratio else (kept, truth)
     bias = float(shown[:, 0].mean() - target) if n else math.nan
     error = float(shown[:, 0].std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
+    error = math.hypot(error, truth_error / truth if ratio else truth_error)
     hits = int(((kept[:, 1] <= truth) & (truth <= kept[:, 2])).sum())
     low, high = exact_interval(hits, n)
     share = hits / n if n else math.nan
