@@ -331,6 +331,43 @@ def test_effects_by_year_since_the_mission(make):
     assert crossed.effect("yearly_exit_probability_without").estimate == pytest.approx(91 / 125)
 
 
+def test_what_a_control_says_may_change_by_year_of_follow_up(make):
+    # The arms are alike. Of size 0 half stays, then 4 in 5; of size 2 nine in ten, then 4 in 10: with the product every
+    # size and year is its own, and the expected histories of the treated are the shares who stay.
+    counts = [(x, arm, left, n) for arm in (0, 1) for x, left, n in (
+        (0, 1, 50), (0, 2, 10), (0, 0, 40), (2, 1, 10), (2, 2, 54), (2, 0, 36),
+    )]  # fmt: skip
+    units = make.repeated(counts, ["x", "treated", "left"]).assign(firm=np.arange(400))
+    rows = years_at_risk(units, market="DE", year=2010).rename(columns={"t": "follow_up"})
+    found = market_exit(make.exit_trials(rows), controls=["x", "x:follow_up"], cluster=None)
+    assert "x:follow_up[2]" in found.coefficients.index
+    assert not [note for note in found.groups[0].notes if "held as at time zero" in note]
+    for world in ("with", "without"):
+        assert found.effect(f"survival_{world}_1").estimate == pytest.approx((0.5 + 0.9) / 2)
+        assert found.effect(f"yearly_exit_probability_{world}").estimate == pytest.approx((1 - 0.38) / (1 + 0.7))
+    yes_or_no = market_exit(
+        make.exit_trials(rows.assign(x=rows["x"] // 2)), controls=["x", "x:follow_up"], cluster=None
+    )
+    assert yes_or_no.effect("yearly_exit_probability_with").estimate == pytest.approx((1 - 0.38) / (1 + 0.7))
+    whole = market_exit(make.exit_trials(rows), controls=["x", "treated:x", "treated:follow_up"], cluster=None)
+    assert whole.effect("survival_with_1").estimate != pytest.approx((0.5 + 0.9) / 2, abs=1e-3)
+
+
+def test_default_controls_of_trials_hold_what_fades(make):
+    counts = [(1, 1, 50), (1, 2, 10), (1, 0, 40), (0, 1, 75), (0, 2, 16), (0, 0, 9)]
+    units = make.repeated(counts, ["treated", "left"]).assign(firm=np.arange(200))
+    units = units.assign(log_exports=np.random.default_rng(1).normal(size=200))
+    rows = years_at_risk(units, market="DE", year=2010).rename(columns={"t": "follow_up"})
+    trials = make.exit_trials(rows)
+    named = ["log_exports", "log_exports:follow_up"]
+    default, spelled = market_exit(trials, cluster=None), market_exit(trials, controls=named, cluster=None)
+    pd.testing.assert_frame_equal(default.coefficients, spelled.coefficients)
+    plain = market_exit(trials, controls=["log_exports"], cluster=None)  # a list of one's own is taken as it stands
+    assert not [term for term in plain.coefficients.index if term.startswith("log_exports:")]
+    spline = market_exit(trials, cluster=None, options=ExitOptions(baseline="spline:1"))
+    assert not [term for term in spline.coefficients.index if term.startswith("log_exports:")]
+
+
 def test_a_year_without_an_exit_of_the_treated_says_so(make):
     units = make.repeated([(1, 1, 50), (1, 0, 50), (0, 1, 75), (0, 2, 16), (0, 0, 9)], ["treated", "left"])
     rows = years_at_risk(units.assign(firm=np.arange(200)))

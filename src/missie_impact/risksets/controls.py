@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -75,19 +76,31 @@ class Controls:
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A covariate as the likelihood takes it; ``plain`` when a factor is a 0/1 column in truth."""
+    """A covariate as the likelihood takes it.
+
+    Attributes
+    ----------
+    values : its codes or numbers
+    plain : whether a factor is a 0/1 column in truth
+    parts : what a product multiplies, (n,) each
+    """
 
     values: Factor | Column
     plain: bool = False
+    parts: tuple[NDArray[np.float64], ...] = ()
 
 
-def resolve_controls(risk: RiskSet, controls: Sequence[str] | None, always: Sequence[str] = ()) -> Controls:
+def resolve_controls(
+    risk: RiskSet, controls: Sequence[str] | None, always: Sequence[str] = (), products: Sequence[str] = ()
+) -> Controls:
     """Read the names of controls against the columns of a risk set.
 
     Parameters
     ----------
     controls : names in the language above; None for none. Of the default list, what the table lacks is left out by name
     always : columns of the design (trial year, follow-up) that enter as factors unless a control implies them
+    products : joined to the default list, where both parts of a product are in the model. In any product a number that
+        is a factor of the model stays one
 
     Raises
     ------
@@ -114,6 +127,11 @@ def resolve_controls(risk: RiskSet, controls: Sequence[str] | None, always: Sequ
     taken = {c.column for c in used}
     implied = {risk.roles.year} if MARKET_YEAR in taken else set()  # market x year knows the year
     used += [Control(c, c, "factor") for c in always if c in there and c not in taken | implied]
+    if tuple(controls or ()) == DEFAULT_CONTROLS:
+        named = {c.name for c in used}
+        joined = [control for name in products for control in parse_control(name, there)]
+        used += [c for c in joined if {part.name for part in c.parts} <= named]
+    used = _same_factors(used)
     doubled = sorted({risk.roles.outcome, risk.roles.treatment} & {c for control in used for c in control.columns})
     if doubled:
         raise SettingsError(f"{doubled} are outcome or treatment and cannot be controls as well.")
@@ -191,8 +209,14 @@ def _product(parts: Sequence[Control]) -> Control:
     return Control(":".join(part.name for part in parts), parts=tuple(parts))
 
 
-def _others(product: Control, treatment: str) -> list[str]:
-    return [part.name for part in product.parts if part.column != treatment]
+def _same_factors(controls: Sequence[Control]) -> list[Control]:
+    """Take a number that is a factor of the model as one in products too."""
+    factors = {c.name: c for c in controls if c.function == "factor"}
+    return [replace(c, parts=tuple(factors.get(part.name, part) for part in c.parts)) for c in controls]
+
+
+def _others(crossed: Control, treatment: str) -> list[str]:
+    return [part.name for part in crossed.parts if part.column != treatment]
 
 
 def _once(controls: Iterable[Control]) -> tuple[Control, ...]:
@@ -261,14 +285,13 @@ def _multiplied(frame: pd.DataFrame, control: Control, mains: set[str]) -> list[
     lacking = sorted(set(factors) - mains)
     if lacking:
         raise SettingsError(f"control `{control.name}`: name {lacking} as controls of their own beside the product.")
-    columns = [("", np.ones(len(frame)))]
-    for part in parts:
-        columns = [
-            (f"{left}:{name}" if left else name, product * values)
-            for left, product in columns
-            for name, values in _contrasts(part)
-        ]
-    return [_number(name, values) for name, values in columns if values.any()]
+    found = []
+    for combination in product(*(_contrasts(part) for part in parts)):
+        values = np.prod([own for _, own in combination], axis=0)
+        if values.any():
+            name = ":".join(name for name, _ in combination)
+            found.append(replace(_number(name, values), parts=tuple(own for _, own in combination)))
+    return found
 
 
 def _contrasts(variables: Sequence[Variable]) -> list[tuple[str, NDArray[np.float64]]]:

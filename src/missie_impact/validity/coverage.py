@@ -89,7 +89,10 @@ SURVIVAL = {
     "survival_difference_1": "survival_difference_1",
     "survival_difference_3": "survival_difference_3",
     "survival_difference_5": "survival_difference_5",
+    "yearly_exit_probability_with": "yearly_exit_probability_with",
+    "yearly_exit_probability_without": "yearly_exit_probability_without",
 }
+LEVELS = ("yearly_exit_probability_with", "yearly_exit_probability_without")  # not a contrast of the two worlds
 DIFFERENCE = {"risk_difference": "rd_att"}
 
 
@@ -217,11 +220,16 @@ def run(
 
 def true_values(regime: Regime) -> pd.DataFrame:
     """Return the stored truth of a regime; where missions do nothing ratios are one and differences zero."""
+    stored = stored_truth(regime.truth_key())
     if regime.truth != "none":
-        return stored_truth(regime.truth_key())
-    asked = {(e.question, scale, estimand) for e in ESTIMATORS for scale, estimand in e.scales.items()}
+        return stored
+    contrasts = (
+        (e, scale, estimand) for e in ESTIMATORS for scale, estimand in e.scales.items() if scale not in LEVELS
+    )
+    asked = {(e.question, scale, estimand) for e, scale, estimand in contrasts}
     rows = [(estimand, question, "all", float(scale.endswith("ratio"))) for question, scale, estimand in sorted(asked)]
-    return pd.DataFrame(rows, columns=["estimand", "population", "group", "value"]).assign(mc_error=0.0)
+    known = pd.DataFrame(rows, columns=["estimand", "population", "group", "value"]).assign(mc_error=0.0)
+    return pd.concat([known, stored.loc[stored["estimand"].isin(LEVELS), list(known)]], ignore_index=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -87,6 +87,7 @@ class Rows:
     first : (n,) rows at a unit's first year of follow-up; None where rows are units
     unit : the unit of each row, with it
     products : (n,) per product of the treatment with a control, what the treatment is multiplied with
+    crossed : per product of controls, its parts, (n,) each
     compared : the design the rows come with, or None
     weighting : how their weights were estimated, for errors that include it; None where weights are known or matched
     """
@@ -105,6 +106,7 @@ class Rows:
     first: Mask | None = None
     unit: Clusters | None = None
     products: Mapping[str, Floats] = field(default_factory=dict)
+    crossed: Mapping[str, tuple[Floats, ...]] = field(default_factory=dict)
     compared: Compared | None = None
     weighting: WeightScores | None = None
 
@@ -127,6 +129,7 @@ class Request:
     cluster : main error first, then others
     follow_up : column that numbers the years of follow-up, or None where rows are units
     correction : small-sample factor of clustered errors
+    products : of controls, joined to the default list
     """
 
     controls: Sequence[str] | None
@@ -136,6 +139,7 @@ class Request:
     cluster: tuple[ClusterChoice, ...] = (None,)
     follow_up: str | None = None
     correction: Correction = "g_over_gm1"
+    products: tuple[str, ...] = ()
 
 
 def parts(source: Source) -> tuple[RiskSet, Floats | None]:
@@ -157,7 +161,7 @@ def read_rows(source: Source, request: Request) -> Rows:
     """
     risk, weight = parts(source)
     roles = risk.roles
-    controls = resolve_controls(risk, request.controls, request.always)
+    controls = resolve_controls(risk, request.controls, request.always, request.products)
     by = [_by_column(name, risk) for name in _listed(request.by)]
     clusters = _cluster_choices(source, request)
     multiplied = product_controls(risk, controls.with_treatment, controls.used)
@@ -194,6 +198,7 @@ def read_rows(source: Source, request: Request) -> Rows:
         first=None if request.follow_up is None else _first(frame[request.follow_up]),
         unit=None if request.follow_up is None else _units(frame, risk),
         products=products.factors or {},
+        crossed={v.values.name: v.parts for v in variables if v.parts},
         compared=compared,
         weighting=None if compared is None else compared.weighting,
     )

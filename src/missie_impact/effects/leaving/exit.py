@@ -46,7 +46,9 @@ def market_exit(
     risk : exit risk set (trials or spells), own table, or a design made on one
     model : "cloglog" (proportional hazards), "logit" (proportional odds of exit), "probit", "cox" (partial likelihood
         on the time scale of the rows) or "conditional" (within firm and year, see :func:`within_firm`)
-    controls : see :func:`structural_transition`; "treated:x" (the treatment's own name) is how the effect differs by x,
+    controls : see :func:`structural_transition`; with the default list the coefficient of ``log_exports``, frozen at
+        time zero, differs by year of follow-up in trials (own lists are taken as they stand: "log_exports:follow_up").
+        "treated:x" (the treatment's own name) is how the effect differs by x,
         "treated:follow_up" effects by year since the mission, "treated:start" its fading per year
     frailty : a random effect per firm or pair, ``Frailty("firm")``, for "cloglog" and "logit"; see
         :func:`frailty_effect` for what it assumes and returns

@@ -32,6 +32,7 @@ from missie_impact.numerics.splines import spline_basis
 from missie_impact.risksets.riskset import RiskSet
 
 FOLLOW_UP = "follow_up"
+FADING = ("log_exports",)  # default controls that, frozen at time zero, say less each year of follow-up
 Positions = NDArray[np.intp]
 
 
@@ -40,8 +41,10 @@ def exit_request(risk: RiskSet, request: Request, options: ExitOptions, *, clock
     year = () if risk.roles.year is None else (risk.roles.year,)
     if risk.design != "trials":
         return replace(request, always=year if risk.design == "spells" else ())
-    own = clock or spline_of(options.baseline) is not None
-    return replace(request, always=year if own else (FOLLOW_UP, *year), follow_up=FOLLOW_UP)
+    if clock or spline_of(options.baseline) is not None:
+        return replace(request, always=year, follow_up=FOLLOW_UP)
+    fading = tuple(f"{name}:{FOLLOW_UP}" for name in FADING)
+    return replace(request, always=(FOLLOW_UP, *year), products=fading, follow_up=FOLLOW_UP)
 
 
 def frailty_request(risk: RiskSet, request: Request, options: ExitOptions) -> Request:
@@ -118,6 +121,7 @@ def rows_at(rows: Rows, positions: Positions) -> Rows:
         first=taken(rows.first),
         unit=None if rows.unit is None else clusters_of(rows.unit.codes[positions]),
         products={name: values[positions] for name, values in rows.products.items()},
+        crossed={name: tuple(part[positions] for part in parts) for name, parts in rows.crossed.items()},
     )
 
 

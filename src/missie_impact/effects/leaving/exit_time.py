@@ -99,7 +99,8 @@ def in_years(
     """Return what covariates are in given years of given units, and names of those held as they were at time zero.
 
     What is the same for all rows of a year since time zero (the duration, its classes, splines or logarithm), or of a
-    year and a calendar year of time zero (calendar years), follows the years. The rest is of time zero.
+    year and a calendar year of time zero (calendar years), follows the years, and so does its product with what stays.
+    The rest is of time zero.
 
     Parameters
     ----------
@@ -117,24 +118,39 @@ def in_years(
     order = known[np.argsort(-follow.year[known], kind="stable")]
     begin[follow.unit.codes[order]] = order  # the earliest row of each unit is written last
     own_first = begin[follow.unit.codes[known]]
-    sources: dict[str, Values] = {
-        v.name: v.values if isinstance(v, Column) else v.codes for v in rows.variables if v.name not in rows.products
+    sources: dict[str, tuple[Values, ...]] = {
+        v.name: (v.values if isinstance(v, Column) else v.codes,) for v in rows.variables if v.name not in rows.products
     }
-    sources |= dict(rows.products)
+    sources |= {name: (values,) for name, values in rows.products.items()} | dict(rows.crossed)
     moved: dict[str, Values] = {}
     held = []
-    keys = (np.zeros(rows.n, dtype=np.intp), follow.origin)
-    for name, values in sources.items():
-        if np.array_equal(values[known], values[own_first]):
+    for name, parts in sources.items():
+        if all(np.array_equal(part[known], part[own_first]) for part in parts):
             continue
-        for origin in keys:
-            table = _by_year(values, follow, origin, known)
-            if np.array_equal(table[origin[known], follow.year[known]], values[known]):
-                moved[name] = np.concatenate([table[origin[positions], k] for k in years])
-                break
+        found = [_part_in_years(part, follow, positions, years, (known, own_first)) for part in parts]
+        there = [part for part in found if part is not None]
+        if len(there) == len(parts):
+            moved[name] = there[0] if len(there) == 1 else np.prod(there, axis=0)
         else:
             held.append(name)
     return moved, tuple(held)
+
+
+def _part_in_years(
+    values: Values, follow: FollowUp, positions: Positions, years: Sequence[int], own: tuple[Positions, Positions]
+) -> Values | None:
+    """Return what a covariate is in given years of given units, or None where it changes in a way of its own.
+
+    ``own`` are the rows of known years and the first row of each one's unit.
+    """
+    known, own_first = own
+    if np.array_equal(values[known], values[own_first]):
+        return np.tile(values[positions], len(years))
+    for origin in (np.zeros(len(values), dtype=np.intp), follow.origin):
+        table = _by_year(values, follow, origin, known)
+        if np.array_equal(table[origin[known], follow.year[known]], values[known]):
+            return np.concatenate([table[origin[positions], k] for k in years])
+    return None
 
 
 def empty_years(fitted: Fitted, follow: FollowUp) -> set[int]:

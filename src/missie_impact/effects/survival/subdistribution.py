@@ -211,6 +211,7 @@ def rows_at(rows: Rows, positions: Codes, *, outcome: Floats | None = None) -> R
         unit=None,
         weighting=None,
         products={name: values[positions] for name, values in rows.products.items()},
+        crossed={name: tuple(part[positions] for part in parts) for name, parts in rows.crossed.items()},
     )
 
 
