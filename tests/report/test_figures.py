@@ -15,7 +15,8 @@ from missie_impact.effects.survival.curves import Curve, curve_table
 from missie_impact.errors import SettingsError
 from missie_impact.flow import Flow, FlowStep
 from missie_impact.report.figures import plot
-from missie_impact.report.figures.look import PALETTES
+from missie_impact.report.figures.look import PALETTES, Look, new_axes, ratio_axis
+from missie_impact.report.labels import label
 
 
 def effect(simulated: bool = True) -> Effect:
@@ -169,3 +170,21 @@ def test_arms_of_an_own_table_take_names_of_their_own() -> None:
     ax = plot(curve(), names={"with": "with a voucher", "without": "no voucher"})
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["with a voucher", "no voucher"]
     assert "with a voucher" in texts(ax) and "with support" not in texts(ax)
+
+
+def test_a_difference_of_equal_numbers_is_shown_as_zero() -> None:
+    assert Look().number(0.1 + 0.2 - 0.3) == "0"
+    assert Look().number(-5.5e-16) == "0"
+    assert Look().number(1e-6) == "1e-06"
+
+
+def test_ratios_near_one_have_marks_to_read_them_by() -> None:
+    for values, expected in (([0.95, 1.3], [0.9, 1, 1.1, 1.2, 1.3, 1.4]), ([0.4, 3.0], [0.5, 0.7, 1, 1.5, 2, 3])):
+        ax = new_axes()
+        ratio_axis(ax, "x", np.array(values), Look())
+        assert list(ax.get_xticks()) == expected
+
+
+def test_subgroups_have_dutch_words() -> None:
+    assert label("minister_led=not minister-led", "nl") == "zonder bewindspersoon (soort missie)"
+    assert label("participation=repeat", "nl") == "herhaald (deelname)"

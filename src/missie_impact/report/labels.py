@@ -143,6 +143,18 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     "variant": ("stacked trials, variant", "gestapelde proeven, variant"),
     "naive": ("naive comparison", "naïeve vergelijking"),
     "description": ("description", "beschrijving"),
+    # subgroups
+    "minister_led": ("kind of mission", "soort missie"),
+    "minister-led": ("minister-led", "onder leiding van een bewindspersoon"),
+    "not minister-led": ("not minister-led", "zonder bewindspersoon"),
+    "participation": ("participation", "deelname"),
+    "first": ("first", "eerste"),
+    "repeat": ("repeat", "herhaald"),
+    "trade_kind": ("kind of trade", "soort handel"),
+    "goods": ("goods", "goederen"),
+    "services": ("services", "diensten"),
+    "sector": ("sector", "bedrijfstak"),
+    "region": ("region", "regio"),
     # readings of the specification curve
     "window": ("window, years", "venster, jaren"),
     "min_years": ("years with exports, at least", "jaren met uitvoer, minstens"),

@@ -33,6 +33,9 @@ HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo")
 MARKS = ("o", "s", "^", "D", "v", "P", "X")
 NARROW = 6.0  # inches: below it a figure puts under each other what it else puts beside each other
 TEXT, FAINT, PALE = "#1a1a1a", "#767676", "#d5d5d5"
+NOTHING = 1e-9  # what is left of a difference of equal numbers
+RATIOS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 20, 50, 100)
+NEAR_ONE = (0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class Look:
 
     def number(self, value: float, digits: int = 3) -> str:
         """A number for a reader, with a decimal comma and points for thousands in Dutch."""
+        value = 0.0 if abs(value) < NOTHING else value
         text = f"{value:,.0f}" if abs(value) >= 10 ** (digits - 1) else f"{value:.{digits}g}"
         return text if self.language == "en" else text.translate(str.maketrans(".,", ",."))
 
@@ -163,13 +167,13 @@ def ratio_axis(ax: Axes, which: Literal["x", "y"], values: Floats, look: Look) -
 
     finite = values[np.isfinite(values) & (values > 0)]
     low, high = (min(finite.min(), 0.9), max(finite.max(), 1.1)) if len(finite) else (0.5, 2.0)
-    steps = np.array([0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 20, 50, 100])
     ends = (low / 1.08, high * 1.08)
+    wide, narrow = ([step for step in steps if ends[0] <= step <= ends[1]] for steps in (RATIOS, NEAR_ONE))
     if which == "x":
         ax.set(xscale="log", xlim=ends)
     else:
         ax.set(yscale="log", ylim=ends)
     axis = ax.xaxis if which == "x" else ax.yaxis
-    axis.set_major_locator(FixedLocator(steps[(steps >= ends[0]) & (steps <= ends[1])].tolist()))
+    axis.set_major_locator(FixedLocator(wide if len(wide) > 2 else narrow))
     axis.set_minor_locator(NullLocator())
     number_axis(axis, look)
