@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from missie_impact.display import html_table
+
 PART = "..."
 
 
@@ -32,17 +34,24 @@ class FlowStep:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """The steps from the first file to the last row."""
+    """The steps from the first file to the last row.
+
+    Attributes
+    ----------
+    steps : in order
+    simulated : they count rows of simulated registers, which every rendering then says
+    """
 
     steps: tuple[FlowStep, ...] = ()
+    simulated: bool = False
 
     def then(self, *steps: FlowStep) -> Flow:
         """Return this flow with further steps behind it."""
-        return Flow((*self.steps, *steps))
+        return replace(self, steps=(*self.steps, *steps))
 
     def of(self, table: str) -> Flow:
         """Return the steps as those of a table."""
-        return Flow(tuple(replace(step, table=table) for step in self.steps))
+        return replace(self, steps=tuple(replace(step, table=table) for step in self.steps))
 
     def frame(self) -> pd.DataFrame:
         """Return one row per step: table, step, rows, firms, participants, lost_rows, reason."""
@@ -56,4 +65,4 @@ class Flow:
         return table
 
     def _repr_html_(self) -> str:
-        return str(self.frame().to_html(index=False, na_rep="", border=0))
+        return html_table(self.frame(), title="Who is lost at each step", simulated=self.simulated)

@@ -73,3 +73,8 @@ def test_without_python_docx_the_message_names_the_extra(tmp_path: Path, monkeyp
     monkeypatch.setitem(sys.modules, "docx", None)
     with pytest.raises(DependencyError, match=r"missie-impact\[word\]"):
         write_document(tmp_path / "a.docx", [TABLE], title="x")
+
+
+def test_tables_by_name_as_in_a_workbook(tmp_path: Path) -> None:
+    write_document(tmp_path / "named.docx", {"worden": TABLE, "verlaten": TABLE}, title="Missies")
+    assert len(docx.Document(str(tmp_path / "named.docx")).tables) >= 2

@@ -17,6 +17,7 @@ from missie_impact.flow import Flow, FlowStep
 from missie_impact.report.figures import plot
 from missie_impact.report.figures.look import PALETTES, Look, new_axes, ratio_axis
 from missie_impact.report.labels import label
+from missie_impact.report.results import flow_table
 
 
 def effect(simulated: bool = True) -> Effect:
@@ -188,3 +189,13 @@ def test_ratios_near_one_have_marks_to_read_them_by() -> None:
 def test_subgroups_have_dutch_words() -> None:
     assert label("minister_led=not minister-led", "nl") == "zonder bewindspersoon (soort missie)"
     assert label("participation=repeat", "nl") == "herhaald (deelname)"
+
+
+def test_a_flow_of_simulated_registers_says_so_everywhere() -> None:
+    simulated = Flow(FLOW.steps, simulated=True)
+    extended = simulated.of("trade").then(FlowStep("rows", 10))
+    assert extended.simulated
+    for flow, said in ((extended, True), (FLOW, False)):
+        assert ("Simulated registers" in texts(plot(flow))) is said
+        assert ("Simulated registers" in flow._repr_html_()) is said
+        assert flow_table(flow).simulated is said

@@ -105,5 +105,6 @@ def _flow(registers: Registers, people: Lazy, firms: Lazy, linked: Lazy, support
             FlowStep("participations of firms", of_firms, None, firm_numbers, "organisations that are not firms"),
             FlowStep("linked to the register", rows, n_firms, n_firms, "number without a link on the day"),
             FlowStep("supports (firm, market, year, instrument)", kept, n_firms, n_firms, "several persons of a firm"),
-        )
+        ),
+        registers.settings.simulated is not None,
     )

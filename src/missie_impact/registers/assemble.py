@@ -93,7 +93,11 @@ def assemble(engine: Engine, raws: Mapping[str, Raw], settings: RegisterSettings
     _refuse_early(engine, tables, settings)
     absent = {name: table.absent for name, table in conformed.items()}
     return Checked(
-        MappingProxyType(tables), MappingProxyType(rows), MappingProxyType(absent), settings, Flow(tuple(steps))
+        MappingProxyType(tables),
+        MappingProxyType(rows),
+        MappingProxyType(absent),
+        settings,
+        Flow(tuple(steps), settings.simulated is not None),
     )
 
 

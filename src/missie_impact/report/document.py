@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ WIDE = 6  # more columns than this need a page on its side
 
 def write_document(
     path: str | Path,
-    tables: Sequence[Table],
+    tables: Mapping[str, Table] | Sequence[Table],
     *,
     title: str,
     explanation: Sequence[str] = (),
@@ -35,7 +35,7 @@ def write_document(
     Parameters
     ----------
     path : file to write, ending in .docx
-    tables : in order
+    tables : in order; short names, as a workbook has them, are left out
     title : of the document
     explanation : paragraphs before the tables
     language : of the fixed words; a table keeps its own
@@ -58,19 +58,20 @@ def write_document(
     'study.docx'
     """
     path = Path(path)
-    if not tables:
+    listed = list(tables.values()) if isinstance(tables, Mapping) else list(tables)
+    if not listed:
         raise SettingsError("a document needs at least one table, found none.")
     if path.suffix != ".docx":
         raise SettingsError(f"path: expected a name that ends in .docx, found {path.suffix!r}.")
-    document = _new_document(wide=any(table.frame.shape[1] > WIDE for table in tables))
+    document = _new_document(wide=any(table.frame.shape[1] > WIDE for table in listed))
     document.add_heading(title, level=0)
-    if any(table.simulated for table in tables):
+    if any(table.simulated for table in listed):
         document.add_paragraph().add_run(SIMULATED_IN[language]).bold = True
     for paragraph in explanation:
         document.add_paragraph(paragraph)
-    for table in tables:
+    for table in listed:
         _add(document, table)
-    _add_terms(document, tables, language)
+    _add_terms(document, listed, language)
     path.parent.mkdir(parents=True, exist_ok=True)
     document.save(str(path))
     return path

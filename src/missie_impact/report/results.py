@@ -118,7 +118,7 @@ def flow_table(flow: Flow, language: Language = "en") -> Table:
     >>> mi.flow_table(panel.flow).frame.columns.tolist()
     ['table', 'step', 'rows', 'firms', 'participants', 'lost_rows', 'reason']
     """
-    return Table(flow.frame(), label("flow", language), language=language)
+    return Table(flow.frame(), label("flow", language), simulated=flow.simulated, language=language)
 
 
 @as_table.register(Curve)

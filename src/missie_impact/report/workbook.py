@@ -148,9 +148,9 @@ def _table(sheet: Worksheet, table: Table, provisional: frozenset[str], language
     for j, column in enumerate(map(str, frame.columns), start=1):
         star = "*" if column in provisional else ""
         top: Any = sheet.cell(FIRST_ROW, j, label(column, language) + star)
-        top.font, top.alignment = _bold(), _wrapped()
         coded = column in CODED
         numeric = pd.api.types.is_numeric_dtype(frame[column]) and not pd.api.types.is_bool_dtype(frame[column])
+        top.font, top.alignment = _bold(), _right() if numeric else _wrapped()
         shape = _format(frame[column], column) if numeric else ""
         for i, value in enumerate(frame[column].tolist(), start=FIRST_ROW + 1):
             written = _number(value, column) if numeric else _text(value, language if coded else None)
@@ -208,6 +208,7 @@ def _terms(sheet: Worksheet, tables: Any, language: Language) -> None:
         for j, text in enumerate((dutch, english, term), start=1):
             sheet.cell(i, j, text)
     _widths(sheet)
+    _on_paper(sheet)
 
 
 def _number(value: Any, column: str) -> int | float | str:

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import narwhals as nw
 
 from missie_impact.errors import NoParticipantError, SettingsError
-from missie_impact.flow import Flow, FlowStep
+from missie_impact.flow import FlowStep
 from missie_impact.panel import Panel
 from missie_impact.registers.engine import Lazy
 from missie_impact.risksets import trials
@@ -102,7 +102,9 @@ def placebo_market_risk_set(
     if n_treated == 0:
         raise NoParticipantError("expected mission years with a second host, found none whose pairs are in a trial.")
     step = FlowStep("markets that the firm's missions of t do not visit", n_rows, None, n_treated, "pair of a mission")
-    before = Flow(tuple(s for s in made.flow.steps if s.table != "listed missions"))  # they count hosts, not missions
+    before = replace(
+        made.flow, steps=tuple(s for s in made.flow.steps if s.table != "listed missions")
+    )  # they count hosts, not missions
     return replace(made, rows=stored, n_rows=n_rows, flow=before.then(step))
 
 

@@ -60,4 +60,4 @@ def draw_flow(flow: Flow, ax: Axes | None, look: Look) -> Axes:
     ax.set_xticks([0, 0.5, 1.0])
     number_axis(ax.xaxis, look, percent=True)
     ax.set_xlabel(look.word("share of the first step of its table"), fontsize=9, loc="left")
-    return finish(ax, look, table, title=look.word("flow"))
+    return finish(ax, look, table, title=look.word("flow"), simulated=flow.simulated)
