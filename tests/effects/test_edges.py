@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from missie_impact.effects import Effect, FitOptions, market_exit, structural_transition
-from missie_impact.effects.result import TIDY_COLUMNS
+from missie_impact.effects.result import TIDY_COLUMNS, inference
 from missie_impact.errors import (
     CollinearityError,
     MicrodataError,
@@ -374,8 +374,21 @@ def test_separated_rows_are_found_among_many(make):
 
 
 def test_an_interval_too_wide_for_a_number_ends_at_infinity():
-    from missie_impact.effects.result import inference
 
     error, _, p_value, low, high = inference(2.0, 400.0, float("inf"), 0.95, scale="odds_ratio")
     assert (error, high) == (400.0, float("inf"))
     assert low == pytest.approx(0.0) and p_value > 0.99
+
+
+def test_probabilities_have_their_interval_on_the_logit_scale():
+    # 0.02 with an error of 0.005: logit -3.8918, error 0.005 / (0.02 x 0.98) = 0.25510
+    error, statistic, p_value, low, high = inference(
+        0.02, 0.005, float("inf"), 0.95, scale="yearly_exit_probability_with"
+    )
+    assert error == 0.005
+    assert np.isnan([statistic, p_value]).all()
+    ends = 1 / (1 + np.exp(3.8918203 + 1.95996398 * 0.25510204 * np.array([1, -1])))
+    np.testing.assert_allclose([low, high], ends, rtol=1e-7)
+    assert inference(0.001, 0.01, float("inf"), 0.95, scale="risk_without")[3] > 0
+    outside = inference(1.2, 0.1, float("inf"), 0.95, scale="risk_with")  # a corrected risk can lie outside
+    np.testing.assert_allclose(outside[3:], [1.2 - 0.195996398, 1.2 + 0.195996398], rtol=1e-7)

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from missie_impact.display import html_table
 from missie_impact.effects.draws import bootstrap_table
@@ -50,6 +51,11 @@ LEVEL_PREFIXES = (
     "mean_eur_with", "grower_share_with", "export_share_with", "frailty_",
 )  # fmt: skip
 """Scales of one world (a risk, a survival): a level, for which no effect of zero is tested."""
+PROBABILITY_PREFIXES = (
+    "risk_with", "yearly_exit_probability_", "exit_probability_", "survival_with", "grower_share_with",
+    "export_share_with",
+)  # fmt: skip
+"""Levels between zero and one: their interval is made on the logit scale, so that it stays there."""
 
 MARGINAL_KEYS: dict[str, str] = {
     "odds_ratio": "or_marginal",
@@ -78,6 +84,11 @@ def is_ratio(scale: str) -> bool:
 def is_level(scale: str) -> bool:
     """Whether a scale describes one world, so that no null of zero is tested."""
     return scale.startswith(LEVEL_PREFIXES)
+
+
+def is_probability(scale: str) -> bool:
+    """Whether the interval of a scale is made on the logit scale."""
+    return scale.startswith(PROBABILITY_PREFIXES)
 
 
 def estimand_of(scale: str, population: str) -> str:
@@ -404,7 +415,7 @@ def inference(
     error : its standard error; of the logarithm for ratio scales
     degrees : of the t distribution, inf for the normal one
     conf_level : of the interval
-    scale : decides between the log scale, the scale itself and a level without a test
+    scale : decides between the log scale, the logit scale, the scale itself, and whether there is a test
     """
     # An error of zero means no information, not certainty: no test, no interval.
     if not (math.isfinite(value) and math.isfinite(error) and error > 0):
@@ -412,6 +423,10 @@ def inference(
     ratio = is_ratio(scale)
     if ratio and value <= 0:
         return (error, math.nan, math.nan, math.nan, math.nan)
+    if is_probability(scale) and 0 < value < 1:
+        spread = error / (value * (1 - value))
+        low, high = interval(math.log(value / (1 - value)), spread, level=conf_level, df=degrees)
+        return (error, math.nan, math.nan, float(expit(low)), float(expit(high)))
     centre = math.log(value) if ratio else value
     low, high = (float(end) for end in interval(centre, error, level=conf_level, df=degrees))
     if ratio:
