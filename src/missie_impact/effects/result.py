@@ -425,8 +425,8 @@ def inference(
         return (error, math.nan, math.nan, math.nan, math.nan)
     if is_probability(scale) and 0 < value < 1:
         spread = error / (value * (1 - value))
-        low, high = interval(math.log(value / (1 - value)), spread, level=conf_level, df=degrees)
-        return (error, math.nan, math.nan, float(expit(low)), float(expit(high)))
+        ends = interval(math.log(value / (1 - value)), spread, level=conf_level, df=degrees)
+        return (error, math.nan, math.nan, float(expit(ends[0])), float(expit(ends[1])))
     centre = math.log(value) if ratio else value
     low, high = (float(end) for end in interval(centre, error, level=conf_level, df=degrees))
     if ratio:
