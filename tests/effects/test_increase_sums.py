@@ -32,12 +32,13 @@ def riskset(frame):
 
 
 OPTIONS = IncreaseOptions(before=BEFORE, after=AFTER)
+SANDWICH = IncreaseOptions(before=BEFORE, after=AFTER, yearly_errors="sandwich")
 
 
 def test_sums_over_alike_pairs_are_the_fit_of_all_pair_years():
     """Six rows per pair with an effect for every pair give the same ratio and the same clustered error."""
     frame = table()
-    found = export_increase(riskset(frame), cluster="firm", estimator="poisson", options=OPTIONS)
+    found = export_increase(riskset(frame), cluster="firm", estimator="poisson", options=SANDWICH)
     some = frame[frame[list(BEFORE)].sum(axis=1) > 0].reset_index(drop=True)
     y = some[[*BEFORE, *AFTER]].to_numpy().reshape(-1)
     late = np.tile([0, 0, 0, 1, 1, 1], len(some))

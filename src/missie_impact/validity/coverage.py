@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from missie_impact.design import match, weight
-from missie_impact.effects import Effect, market_entry, market_exit, structural_transition
+from missie_impact.effects import Effect, FitOptions, market_entry, market_exit, structural_transition
 from missie_impact.errors import MissieError
 from missie_impact.panel import Panel, build_panel
 from missie_impact.risksets import RiskSet, entry_risk_set, exit_risk_set, transition_risk_set
@@ -83,6 +83,8 @@ MATCHED_ON = (
     "log_workers", "log_productivity", "log_exports", "export_growth", "log_markets", "log_imports", "host_trade",
     "host_neighbour_trade", "activity_pattern", "foreign_controlled",
 )  # fmt: skip
+# Matched sets of a small register hold some five rows per coefficient: their errors count the coefficients.
+FEW_ROWS = FitOptions(correction="cr1")
 RISKS = {"odds_ratio": "or_marginal_att", "risk_ratio": "rr_att", "risk_difference": "rd_att"}
 SURVIVAL = {
     "hazard_ratio": "hr_marginal_att",
@@ -98,7 +100,7 @@ DIFFERENCE = {"risk_difference": "rd_att"}
 
 def _matched(risk: RiskSet) -> Effect:
     design = match(risk, on=MATCHED_ON, exact=["year"], ratio=5, seed=1)
-    return structural_transition(design, cluster="firm")
+    return structural_transition(design, cluster="firm", options=FEW_ROWS)
 
 
 def _weighted(risk: RiskSet) -> Effect:

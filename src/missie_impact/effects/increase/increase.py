@@ -25,6 +25,7 @@ from missie_impact.risksets.increase import AGE_CLASS
 from missie_impact.risksets.riskset import RiskSet
 
 Estimator = Literal["regression", "poisson"]
+YearlyErrors = Literal["leave_one_out", "sandwich"]
 GROWN = "grown_"
 AFTER, BEFORE, IN_T = "exports_eur_after_", "exports_eur_before_", "exports_eur_in_t"
 SIGNIFICANT = 2
@@ -45,6 +46,9 @@ class IncreaseOptions:
         effects are of market, trial year and these. None: ``age_class`` and ``pair_pattern`` (years with exports among
         t-4..t-1) of a built risk set, since exports of young firms grow and broken paths return to their mean; () for
         none
+    yearly_errors : of the yearly ratios. "leave_one_out": from what the ratio loses without each pair, its cell fitted
+        anew, for cells in which few pairs carry the exports; "sandwich": from scores, as software for Poisson with
+        fixed effects, too small there
     conf_level : of intervals
 
     Examples
@@ -65,8 +69,13 @@ class IncreaseOptions:
     after: tuple[str, ...] = ()
     trends: tuple[str, ...] | None = None
     conf_level: float = 0.95
+    yearly_errors: YearlyErrors = "leave_one_out"
 
     def __post_init__(self) -> None:
+        if self.yearly_errors not in get_args(YearlyErrors):
+            raise SettingsError(
+                f"yearly_errors: expected one of {list(get_args(YearlyErrors))}, found {self.yearly_errors!r}."
+            )
         if self.winsorise_eur is not None and not self.winsorise_eur > 0:
             raise SettingsError("winsorise_eur: expected an amount above 0.")
         if not 0.5 < self.conf_level < 1:
@@ -139,7 +148,8 @@ def export_increase(
     always = tuple(c for c in (source.roles.year,) if c is not None)
     request = Request(controls if estimator == "regression" else None, always, None, by, (cluster, *also_cluster))
     rows = read_rows(_with_growers(risk, source), request)
-    amounts = replace(_amounts(source, before, after, options), path_counts=bool(controls))
+    left_out = options.yearly_errors == "leave_one_out"
+    amounts = replace(_amounts(source, before, after, options), path_counts=bool(controls), leave_one_out=left_out)
 
     def one(group: Group) -> GroupResult:
         return _group(rows, group, amounts, estimator)
@@ -237,7 +247,7 @@ def _group(rows: Rows, group: Group, amounts: Amounts, estimator: Estimator) -> 
     for factor in (rows.frequency, rows.probability):
         weight = weight if factor is None else weight * factor
     found = (measure if estimator == "regression" else yearly_only)(rows, group.rows, weight, amounts)
-    covariances = {c.name: _covariance(found.influence, rows, c.dimensions) for c in rows.clusterings}
+    covariances = {c.name: _covariance(found.influence, found.used, rows, c.dimensions) for c in rows.clusterings}
     chosen = found.used
     frequency = np.ones(rows.n) if rows.frequency is None else rows.frequency
     return GroupResult(
@@ -272,7 +282,7 @@ def _few(rows: Rows, chosen: Mask) -> list[str]:
     ]
 
 
-def _covariance(influence: Floats, rows: Rows, clusters: Sequence[Any]) -> Floats:
+def _covariance(influence: Floats, used: Mask, rows: Rows, clusters: Sequence[Any]) -> Floats:
     """Covariance of the scales from what each row adds, by clusters; rows alone without them."""
     if not clusters:
         frequency = 1.0 if rows.frequency is None else np.where(rows.frequency > 0, rows.frequency, 1.0)[:, None]
@@ -282,8 +292,8 @@ def _covariance(influence: Floats, rows: Rows, clusters: Sequence[Any]) -> Float
     for part, sign in dimensions(clusters):
         sums = np.zeros((part.count, influence.shape[1]))
         np.add.at(sums, part.codes, influence)
-        there = np.unique(part.codes[(np.nan_to_num(influence) != 0).any(axis=1)])
-        total += sign * correction_factor("g_over_gm1", len(there), rows.n, 1) * sums.T @ sums
+        there = len(np.unique(part.codes[used]))
+        total += sign * correction_factor("g_over_gm1", there, rows.n, 1) * sums.T @ sums
     # a scale without an estimate has no influence; it stays NaN
     gone = np.isnan(influence).any(axis=0)
     if len(clusters) == 2 and not gone.any():

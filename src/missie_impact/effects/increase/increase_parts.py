@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from missie_impact.effects.fitting.rows import Mask, Rows
 from missie_impact.errors import ConvergenceError, NoEventError, NoParticipantError, SeparationError, SettingsError
 from missie_impact.numerics.cells import Column, Floats
-from missie_impact.numerics.covariance import clusters_of
+from missie_impact.numerics.common_ratio import common_ratio
 from missie_impact.numerics.imputed import Imputed, comparable, impute
-from missie_impact.numerics.poisson import PoissonFit, fit_poisson
 
 YEARLY = 2  # of the names, the last ones
 NAMES = (
@@ -36,6 +35,7 @@ class Amounts:
     cells : (n,) market, trial year and trend class
     firm : (n,) number of the firm, or None
     path_counts : whether models of amounts hold what pairs exported before t
+    leave_one_out : whether the yearly ratios take their errors from leaving out each pair
     """
 
     before: Floats
@@ -44,6 +44,7 @@ class Amounts:
     cells: NDArray[np.intp]
     firm: NDArray[np.intp] | None
     path_counts: bool = True
+    leave_one_out: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,51 +165,23 @@ def _fixed_effects(rows: Rows, group: Mask, weight: Floats, amounts: Amounts, no
     """Ratio by Poisson on yearly levels; effects of pair and trial, and of market, trial year, trend class and year."""
     based = group & (weight > 0) & (amounts.before > 0).any(axis=1)
     k = np.flatnonzero(based)
-    if not rows.treated[k].any() or rows.treated[k].all():
-        raise NoParticipantError("no treated rows" if not rows.treated[k].any() else "no untreated rows")
-    y = np.hstack([amounts.before[k], amounts.after[k]])
-    late = np.arange(y.shape[1]) >= amounts.before.shape[1]
-    # given the sum of its years a pair is multinomial, with shares that pairs of one arm in one cell have in common:
-    # sums over those pairs have the same maximum and the same information
-    arm = clusters_of(amounts.cells[k], rows.treated[k].astype(np.intp))
-    sums: Floats = np.column_stack([np.bincount(arm.codes, weight[k] * y[:, j], arm.count) for j in range(len(late))])
-    first = np.unique(arm.codes, return_index=True)[1]
-    cells, treated = amounts.cells[k][first], rows.treated[k][first]
-    fit = fit_poisson(
-        sums.reshape(-1),
-        (treated[:, None] & late).astype(np.float64).reshape(-1, 1),
-        [np.repeat(np.arange(arm.count), len(late)), (cells[:, None] * len(late) + np.arange(len(late))).reshape(-1)],
-    )
-    if not len(fit.coef):
-        raise NoParticipantError("no treated rows that vary within the effects")
-    gone, left_out = int((group & (weight > 0)).sum()) - len(k), ~fit.rows.kept.reshape(sums.shape)
-    notes.append(
-        f"mean_ratio_yearly: {gone} pairs without exports before t belong to the extensive margin; "
-        f"{int(np.bincount(arm.codes) @ left_out.sum(axis=1))} pair-years left out, of cells and years where all are "
-        "zero or the effects tell the zeros apart"
-    )
-    alone = ~np.isin(cells, cells[~treated])
-    if alone[treated].any():
-        mute = int(np.bincount(arm.codes)[alone & treated].sum())
+    treated = rows.treated[k]
+    if not treated.any() or treated.all():
+        raise NoParticipantError("no treated rows" if not treated.any() else "no untreated rows")
+    early, late = (weight[k] * years[k].sum(axis=1) for years in (amounts.before, amounts.after))
+    copies = None if rows.frequency is None else rows.frequency[k]
+    found = common_ratio(early, late, treated, amounts.cells[k], copies, leave_one_out=amounts.leave_one_out)
+    gone = int((group & (weight > 0)).sum()) - len(k)
+    notes.append(f"mean_ratio_yearly: {gone} pairs without exports before t belong to the extensive margin")
+    mute = int((treated & ~found.informative).sum())
+    if mute:
         notes.append(
             f"mean_ratio_yearly: {mute} treated pairs say nothing: nobody of their market, trial year and trend class "
-            "is untreated"
+            "is untreated and exports"
         )
-    share, within = _spread(fit, sums.shape)
-    score = weight[k] * (within[arm.codes] * (y - y.sum(axis=1, keepdims=True) * share[arm.codes])).sum(axis=1)
     influence = np.zeros(rows.n)
-    influence[k] = fit.bread[0, 0] * score
-    return float(np.exp(fit.coef[0])), influence
-
-
-def _spread(fit: PoissonFit, shape: tuple[int, ...]) -> tuple[Floats, Floats]:
-    """Shares of the years in the mean, and what the effects leave of the treatment, per arm and year; 0 if left out."""
-    mean: Floats = np.zeros(shape)
-    within: Floats = np.zeros(shape)
-    mean.reshape(-1)[fit.rows.kept] = fit.mean
-    within.reshape(-1)[fit.rows.kept] = fit.within[:, 0]
-    total: Floats = mean.sum(axis=1, keepdims=True)
-    return np.divide(mean, total, out=np.zeros_like(mean), where=total > 0), within
+    influence[k] = found.influence
+    return float(np.exp(found.log_ratio)), influence
 
 
 def _tried(make: Callable[[], Floats], n: int, size: int, notes: list[str], what: str) -> Floats:
