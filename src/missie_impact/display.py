@@ -13,7 +13,7 @@ SIMULATED = "Simulated registers: no figure here describes a real firm."
 SIMULATED_IN = {"en": SIMULATED, "nl": "Gesimuleerde registers: geen cijfer hier beschrijft een echt bedrijf."}
 NOT_COUNTS = ("year", "cohort", "seed")  # whole numbers that are names, so no thousands separator
 MAX_ROWS = 100
-LONG_TEXT, WIDE_CELL = 30, "15em"  # longer texts get a column wide enough to read
+LONG_TEXT, WIDE_CELL = 30, "12em"  # longer texts get a column wide enough to read
 
 
 def number_text(value: object, *, digits: int = 4, separator: str = ",") -> str:
@@ -93,7 +93,12 @@ def html_table(
 
 
 def html_facts(
-    facts: Mapping[str, object], *, title: str = "", notes: Sequence[str] = (), simulated: bool = False
+    facts: Mapping[str, object],
+    *,
+    title: str = "",
+    notes: Sequence[str] = (),
+    simulated: bool = False,
+    language: str = "en",
 ) -> str:
     """Show named facts of an object (counts, settings) as two columns."""
     rows = "".join(
@@ -102,7 +107,8 @@ def html_facts(
         for name, value in facts.items()
     )
     caption = f'<caption style="text-align:left;font-weight:bold">{escape(title)}</caption>' if title else ""
-    return _block(f"<table>{caption}<tbody>{rows}</tbody></table>", notes, [], SIMULATED if simulated else "")
+    banner = SIMULATED_IN[language] if simulated else ""
+    return _block(f"<table>{caption}<tbody>{rows}</tbody></table>", notes, [], banner)
 
 
 def html_page(title: str, *blocks: str, language: str = "en") -> str:
@@ -138,9 +144,14 @@ def is_name(column: str) -> bool:
 
 _STYLE = (
     "body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:110rem;padding:0 1rem;color:#1a1a1a}"
-    "h1{font-size:1.5rem}table{border-collapse:collapse;margin:1rem 0}caption{padding:.3rem 0}"
-    "th,td{padding:.3rem .6rem;border-bottom:1px solid #d5d5d5;vertical-align:top}"
+    "h1{font-size:1.5rem}table{border-collapse:collapse;margin:1rem 0;font-size:.93em}caption{padding:.3rem 0}"
+    "th,td{padding:.3rem .5rem;border-bottom:1px solid #d5d5d5;vertical-align:top}"
     "thead th{border-bottom:2px solid #0058b8}td{font-variant-numeric:tabular-nums}"
+    # A table wider than the screen scrolls by itself; a shade at its edge says that there is more.
+    ".missie>div{background:linear-gradient(to right,#fff 30%,transparent) 0 0/3rem 100% no-repeat local,"
+    "linear-gradient(to left,#fff 30%,transparent) 100% 0/3rem 100% no-repeat local,"
+    "linear-gradient(to right,#0003,transparent) 0 0/1rem 100% no-repeat scroll,"
+    "linear-gradient(to left,#0003,transparent) 100% 0/1rem 100% no-repeat scroll}"
     ".simulated{background:#fff3d6;border-left:4px solid #f39200;padding:.5rem .8rem}"
     "figure{margin:1rem 0;overflow-x:auto}figure img{width:100%;min-width:42rem;max-width:70rem}"
     "@media (max-width:40rem){body{margin:1rem auto;font-size:14px}th,td{padding:.2rem .4rem}}"

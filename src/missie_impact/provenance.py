@@ -9,10 +9,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Literal
 
-from missie_impact.display import html_facts
+from missie_impact.display import html_facts, in_language, number_text
 
 LIBRARY = "missie-impact"
+WORDS = {
+    "en": {
+        "title": "Provenance", "simulated": "simulated", "True": "yes", "False": "no", "library": "library",
+        "python": "python", "seed": "seed", "settings": "settings", "bytes": "bytes",
+    },
+    "nl": {
+        "title": "Herkomst", "simulated": "gesimuleerd", "True": "ja", "False": "nee", "library": "bibliotheek",
+        "python": "Python", "seed": "startgetal", "settings": "instellingen", "bytes": "bytes",
+    },
+}  # fmt: skip
 PACKAGES = ("numpy", "scipy", "pandas", "statsmodels", "linearmodels", "duckdb", "narwhals")
 
 
@@ -74,11 +85,23 @@ class Provenance:
         """Return the same as JSON text, keys in a fixed order."""
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
 
+    def to_html(self, language: Literal["en", "nl"] = "en") -> str:
+        """Return the facts as an HTML table."""
+        words = WORDS[language]
+        facts: dict[str, object] = {
+            words["simulated"]: words[str(self.simulated)],
+            words["library"]: self.library,
+            words["python"]: self.python,
+            words["seed"]: self.seed,
+            words["settings"]: self.settings,
+        }
+        for file in self.inputs:
+            size = in_language(number_text(file.size_bytes), file.size_bytes, language)
+            facts[file.name] = f"{size} {words['bytes']} {file.version}".strip()
+        return html_facts(facts, title=words["title"], simulated=self.simulated, language=language)
+
     def _repr_html_(self) -> str:
-        facts: dict[str, object] = {"simulated": self.simulated, "library": self.library, "python": self.python}
-        facts |= {"seed": self.seed, "settings": self.settings}
-        facts |= {file.name: f"{file.size_bytes:,d} bytes {file.version}".strip() for file in self.inputs}
-        return html_facts(facts, title="Provenance", simulated=self.simulated)
+        return self.to_html()
 
 
 def provenance(

@@ -1,5 +1,6 @@
 """The main job on a small draw: files are written, read back and set beside the published figures."""
 
+import html
 import json
 import re
 
@@ -87,3 +88,17 @@ def test_the_evaluation_report_follows_the_standard_and_needs_no_network(folder,
 def test_the_report_has_no_causal_verb_for_a_description(folder):
     page = (folder / "report_nl.html").read_text("utf-8")
     assert [line for line in re.findall(r"<li>(R6[^<]*|[^<]*naive[^<]*)</li>", page) if "leidt tot" in line] == []
+
+
+def cells(page):
+    page = re.sub(r'src="data:[^"]*"|<style.*?</style>', "", page, flags=re.DOTALL)
+    return {text.strip() for text in re.split(r"<[^>]+>", page) if text.strip()}
+
+
+def test_the_dutch_report_has_no_english_sentence(folder, records):
+    """What both pages share is a name, or the error of a row without an estimate, which names columns."""
+    english, dutch = (cells((folder / f"report_{language}.html").read_text("utf-8")) for language in ("en", "nl"))
+    errors = {record["reason"] for record in records if record["estimate"] is None}
+    shared = {text for text in english & dutch if len(re.findall(r"[a-z]{2,}", text)) > 2}
+    left = {re.sub(r"^\[\d+\] ", "", html.unescape(text)) for text in shared} - errors
+    assert {text for text in left if not re.search(r"[.](csv|parquet)$", text)} == set()

@@ -15,6 +15,7 @@ import pandas as pd
 from missie_impact.display import SIMULATED_IN, html_page, html_table, in_language, is_name, number_text
 from missie_impact.errors import SettingsError
 from missie_impact.report.labels import CODED, Language, label
+from missie_impact.report.phrases import PHRASED, phrase
 
 Format = Literal["csv", "json", "html", "md", "tex", "txt"]
 
@@ -52,7 +53,8 @@ class Table:
     title : one line above the table
     notes : lines below it
     simulated : the table comes from simulated registers, which every rendering then says first
-    language : language of column heads, groups and scales; other texts inside `frame` stay as they are
+    language : language of column heads, groups, scales, steps of a flow and fixed remarks; texts that the catalogues do
+        not hold stay as they are
     """
 
     frame: pd.DataFrame
@@ -138,8 +140,13 @@ class Table:
         return [label(str(column), self.language) for column in self.frame.columns]
 
     def _worded(self) -> pd.DataFrame:
-        coded = [column for column in self.frame.columns if column in CODED]
-        return self.frame.assign(**{c: self.frame[c].map(lambda term: label(str(term), self.language)) for c in coded})
+        coded = {c: label for c in self.frame.columns if c in CODED}
+        texts = {c: phrase for c in self.frame.columns if c in PHRASED and self.language != "en"}
+        worded = {
+            name: [words(value, self.language) if isinstance(value, str) else value for value in self.frame[name]]
+            for name, words in (coded | texts).items()
+        }
+        return self.frame.assign(**worded)
 
     def _numeric(self) -> list[bool]:
         return [pd.api.types.is_numeric_dtype(self.frame.iloc[:, i]) for i in range(self.frame.shape[1])]

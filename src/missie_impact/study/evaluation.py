@@ -22,6 +22,7 @@ from missie_impact.display import html_page, html_table
 from missie_impact.published import published_figure
 from missie_impact.report import Language, Table, flow_table, label, plot, register_line
 from missie_impact.report.claims import claim, level_of
+from missie_impact.report.phrases import phrase
 from missie_impact.study.records import CONF_LEVEL, Replication, ReplicationRow
 
 INTERVALS = {"en": " intervals", "nl": "-intervallen"}
@@ -95,7 +96,7 @@ def _blocks(replication: Replication, language: Language, figure: str) -> dict[s
     shown = partial(_rows, replication=replication, language=language)
     return {
         "instrument": (_budget(language),),
-        "population": _definitions(effects),
+        "population": _definitions(effects, language),
         "selection": _flows(replication, language),
         "design": (_levels(rows, language),),
         "assumption": (shown([row for row in rows if row.design in ("naive", "variant")]),),
@@ -103,8 +104,8 @@ def _blocks(replication: Replication, language: Language, figure: str) -> dict[s
         "attainment": (shown([row for row in rows if row.design == "description"]),),
         "heterogeneity": (_claims(parts, language), shown(parts)),
         "costs": (_budget(language),),
-        "limits": tuple(_paragraph(note) for note in replication.notes),
-        "data": (replication.provenance._repr_html_(),),
+        "limits": tuple(_paragraph(phrase(note, language)) for note in replication.notes),
+        "data": (replication.provenance.to_html(language),),
     }
 
 
@@ -126,13 +127,18 @@ def _budget(language: Language) -> str:
     return _paragraph(words[language])
 
 
-def _definitions(rows: Iterable[ReplicationRow]) -> tuple[str, ...]:
-    seen = dict.fromkeys(f"{row.id}: {row.definition} ({row.status})." for row in rows)
+def _definitions(rows: Iterable[ReplicationRow], language: Language) -> tuple[str, ...]:
+    seen = dict.fromkeys(
+        f"{row.id}: {phrase(row.definition, language)} ({phrase(row.status, language)})." for row in rows
+    )
     return tuple(_paragraph(text) for text in seen)
 
 
 def _flows(replication: Replication, language: Language) -> tuple[str, ...]:
-    return tuple(f"<h3>{escape(name)}</h3>{flow_table(flow, language).to_html()}" for name, flow in replication.flows)
+    return tuple(
+        f"<h3>{escape(phrase(name, language))}</h3>{flow_table(flow, language).to_html()}"
+        for name, flow in replication.flows
+    )
 
 
 def _levels(rows: Iterable[ReplicationRow], language: Language) -> str:
@@ -160,12 +166,17 @@ def _claims(rows: Iterable[ReplicationRow], language: Language) -> str:
 
 
 def _rows(rows: Iterable[ReplicationRow], replication: Replication, language: Language) -> str:
+    """Rows that fit a page: columns without a value are left out, remarks stand below by number."""
     frame = pd.DataFrame([[getattr(row, name) for name in RESULT_COLUMNS] for row in rows], columns=RESULT_COLUMNS)
     for name in ("n_treated", "n_events"):
         frame[name] = frame[name].astype("Int64")
-    return Table(
-        frame, notes=(f"{CONF_LEVEL:.0%}{INTERVALS[language]}",), simulated=replication.simulated, language=language
-    ).to_html()
+    said = {text: f"[{i}]" for i, text in enumerate((t for t in dict.fromkeys(frame["reason"]) if t), start=1)}
+    frame["reason"] = [said.get(text) for text in frame["reason"]]
+    notes = [f"{number} {phrase(text, language)}" for text, number in said.items()]
+    if frame["conf_low"].notna().any():
+        notes.append(f"{CONF_LEVEL:.0%}{INTERVALS[language]}")
+    shown = frame.dropna(axis="columns", how="all")
+    return Table(shown, notes=tuple(notes), simulated=replication.simulated, language=language).to_html()
 
 
 def _figure(replication: Replication, language: Language, alt: str) -> str:

@@ -21,6 +21,7 @@ from missie_impact.report.figures.look import (
     write,
 )
 from missie_impact.report.figures.plot import draw
+from missie_impact.report.phrases import phrase
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 def draw_flow(flow: Flow, ax: Axes | None, look: Look) -> Axes:
     """One bar per step with its rows; what left, and why, in grey beside it."""
     table = flow.frame()
+    words = table.assign(**{c: [phrase(text, look.language) for text in table[c]] for c in ("table", "step", "reason")})
     n = len(table)
     ax = ax or new_axes(9.0, 0.9 + 0.46 * n)
     narrow = room(ax) < NARROW
@@ -43,18 +45,18 @@ def draw_flow(flow: Flow, ax: Axes | None, look: Look) -> Axes:
     ax.barh(place, np.ones(n), color=PALE, height=thick)
     ax.barh(place, share, color=[look.colour(order[name]) for name in table["table"]], height=thick)
     side = ("axes fraction", "data")
-    for y, row in zip(place.tolist(), table.to_dict("records"), strict=True):
+    for y, row in zip(place.tolist(), words.to_dict("records"), strict=True):
         count = look.number(row["rows"], 1)
         lost = f"-{look.number(row['lost_rows'], 1)}: " if row["reason"] and pd.notna(row["lost_rows"]) else ""
         if narrow:
-            words = fold(f"{row['step']}: {count}", room(ax) * 0.9, lines=1)
-            write(ax, words, (0, y + thick / 2), (1, 1), of=side, va="bottom")
+            line = fold(f"{row['step']}: {count}", room(ax) * 0.9, lines=1)
+            write(ax, line, (0, y + thick / 2), (1, 1), of=side, va="bottom")
             why = fold(f"{lost}{row['reason']}", room(ax) * 0.9, points=8, lines=1)
             write(ax, why, (0, y - thick / 2), (1, -1), of=side, colour=FAINT, va="top")
         else:
             write(ax, count, (1, y), (56, 0), of=side, ha="right")
             write(ax, fold(f"{lost}{row['reason']}", 3.2, points=8), (1, y), (66, 0), of=side, colour=FAINT)
-    ax.set_yticks(place, [""] * n if narrow else [fold(step, 2.6) for step in table["step"]])
+    ax.set_yticks(place, [""] * n if narrow else [fold(step, 2.6) for step in words["step"]])
     ax.set_ylim(-0.8, n - 0.2)
     ax.set_xlim(0, 1)
     ax.set_xticks([0, 0.5, 1.0])
