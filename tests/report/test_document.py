@@ -63,6 +63,34 @@ def test_the_head_is_repeated_on_each_page_and_numbers_stand_right(document) -> 
     assert [cell.paragraphs[0].alignment for cell in second.cells] == [None, 2, 2, 2, None]
 
 
+def document_of(frame: pd.DataFrame, tmp_path: Path):  # type: ignore[no-untyped-def]
+    return docx.Document(str(write_document(tmp_path / "a.docx", [Table(frame, "T", language="nl")], title="x")))
+
+
+def test_a_wide_table_of_few_rows_is_turned(tmp_path: Path) -> None:
+    names = [f"a_long_name_{j}" for j in range(20)]
+    document = document_of(pd.DataFrame([dict.fromkeys(names, 1.5)] * 2), tmp_path)
+    rows = [[cell.text for cell in row.cells] for row in document.tables[0].rows]
+    assert rows == [[name, "1,5", "1,5"] for name in names]
+
+
+def test_a_wide_table_of_many_rows_is_cut_and_names_its_rows_again(tmp_path: Path) -> None:
+    names = [f"a_long_name_{j}" for j in range(20)]
+    frame = pd.DataFrame([{"group": f"g{i}", **dict.fromkeys(names, i + 0.5)} for i in range(10)])
+    parts = document_of(frame, tmp_path).tables
+    heads = [[cell.text for cell in part.rows[0].cells] for part in parts]
+    assert len(parts) > 1 and all(head[0] == "groep" for head in heads)
+    assert [name for head in heads for name in head[1:]] == names
+    assert all(part.rows[3].cells[0].text == "g2" and part.rows[3].cells[1].text == "2,5" for part in parts)
+    room = 29.7 - 4
+    assert all(sum(column.width.cm for column in part.columns) <= room + 0.1 for part in parts)
+
+
+def test_columns_without_a_text_are_left_out(tmp_path: Path) -> None:
+    document = document_of(pd.DataFrame({"group": ["all"], "reason": [""], "estimate": [1.5]}), tmp_path)
+    assert [cell.text for cell in document.tables[0].rows[0].cells] == ["groep", "schatting"]
+
+
 @pytest.mark.parametrize(("name", "tables"), [("a.doc", [TABLE]), ("a.docx", [])])
 def test_what_cannot_be_written_says_why(tmp_path: Path, name: str, tables: list[Table]) -> None:
     with pytest.raises(SettingsError, match="found"):

@@ -11,7 +11,7 @@ import re
 from missie_impact.report.labels import Language, label
 
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-PHRASED = ("table", "step", "reason", "definition", "status")  # columns whose texts are phrases
+PHRASED = ("table", "step", "reason", "definition", "status", "design")  # columns whose texts are phrases
 
 PHRASES = {
     # tables of a flow
@@ -82,6 +82,8 @@ PHRASES = {
     "pairs compared": "vergeleken paren",
     "in the likelihood": "in de aannemelijkheid",
     "in the comparison": "in de vergelijking",
+    # designs
+    "regression on stacked trials": "regressie op gestapelde proeven",
     # the indicator
     "supported pairs and instruments of the cohorts": "ondersteunde paren en instrumenten van de cohorten",
     "support in other years, or by instruments that are not counted": (

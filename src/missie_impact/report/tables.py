@@ -67,7 +67,7 @@ class Table:
         """Return HTML: a block for a notebook or, with ``page``, a whole page that needs no network."""
         heads = dict(zip(map(str, self.frame.columns), self._heads(), strict=True))
         title = "" if page else self.title
-        frame, long_texts = _short_frame(self._worded())
+        frame, long_texts = _short_frame(self.worded())
         notes = (*long_texts, *self.notes)
         block = html_table(
             frame, title=title, notes=notes, simulated=self.simulated, heads=heads, language=self.language
@@ -139,7 +139,8 @@ class Table:
     def _heads(self) -> list[str]:
         return [label(str(column), self.language) for column in self.frame.columns]
 
-    def _worded(self) -> pd.DataFrame:
+    def worded(self) -> pd.DataFrame:
+        """Return the frame with its terms and fixed sentences in the language of the table."""
         coded = {c: label for c in self.frame.columns if c in CODED}
         texts = {c: phrase for c in self.frame.columns if c in PHRASED and self.language != "en"}
         worded = {
@@ -158,7 +159,7 @@ class Table:
                 in_language(number_text(value, separator=separator), value, self.language)
                 for value, separator in zip(row, separators, strict=True)
             ]
-            for row in self._worded().itertuples(index=False, name=None)
+            for row in self.worded().itertuples(index=False, name=None)
         ]
 
     def _repr_html_(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import pandas as pd
 
 from missie_impact.display import SIMULATED_IN, is_name
 from missie_impact.errors import DependencyError, SettingsError
-from missie_impact.report.labels import CODED, Language, label, terms_of
+from missie_impact.report.labels import Language, label, terms_of
 from missie_impact.report.tables import Table
 
 if TYPE_CHECKING:
@@ -144,16 +145,15 @@ def _explanation(sheet: Worksheet, paragraphs: Sequence[str], language: Language
 
 def _table(sheet: Worksheet, table: Table, provisional: frozenset[str], language: Language) -> None:
     _lines(sheet, [table.title, _simulated_line(table.simulated, language), ""])
-    frame = table.frame
+    frame = replace(table, language=language).worded()
     for j, column in enumerate(map(str, frame.columns), start=1):
         star = "*" if column in provisional else ""
         top: Any = sheet.cell(FIRST_ROW, j, label(column, language) + star)
-        coded = column in CODED
         numeric = pd.api.types.is_numeric_dtype(frame[column]) and not pd.api.types.is_bool_dtype(frame[column])
-        top.font, top.alignment = _bold(), _right() if numeric else _wrapped()
+        top.font, top.alignment = _bold(), _right() if numeric else _wrapped(j > 1)
         shape = _format(frame[column], column) if numeric else ""
         for i, value in enumerate(frame[column].tolist(), start=FIRST_ROW + 1):
-            written = _number(value, column) if numeric else _text(value, language if coded else None)
+            written = _number(value, column) if numeric else _text(value)
             _write(sheet, i, j, written, shape)
     sheet.freeze_panes = f"A{FIRST_ROW + 1}"
     sheet.print_title_rows = f"{FIRST_ROW}:{FIRST_ROW}"
@@ -181,13 +181,12 @@ def _write(sheet: Worksheet, row: int, place: int, value: Any, shape: str) -> No
     cell: Any = sheet.cell(row, place, value)
     if isinstance(value, int | float) and not isinstance(value, bool):
         cell.number_format = shape or "General"
-    elif shape:
-        cell.alignment = _right()
+    cell.alignment = _right() if shape else _top(place > 1)
 
 
 def _fold(sheet: Worksheet, cell: Any, width: int) -> None:
     """Break a long text into lines; the height is written too, for programs that do not find it themselves."""
-    cell.alignment = _wrapped()
+    cell.alignment = _wrapped(cell.column > 1)
     lines = math.ceil(len(str(cell.value or "")) / (0.9 * width)) or 1
     sheet.row_dimensions[cell.row].height = max(sheet.row_dimensions[cell.row].height or 0.0, LINE * lines)
 
@@ -219,12 +218,10 @@ def _number(value: Any, column: str) -> int | float | str:
     return NIL if counted and number == 0 else number
 
 
-def _text(value: Any, language: Language | None) -> str | bool:
+def _text(value: Any) -> str | bool:
     if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
         return ""
-    if isinstance(value, bool):
-        return value
-    return label(str(value), language) if language else str(value)
+    return value if isinstance(value, bool) else str(value)
 
 
 def _simulated_line(simulated: bool, language: Language) -> str:
@@ -243,7 +240,7 @@ def _widths(sheet: Worksheet) -> None:
 
     for j, cells in enumerate(sheet.iter_cols(min_row=FIRST_ROW), start=1):
         longest = max((len(str(c.value)) for c in cells if c.value is not None), default=8)
-        sheet.column_dimensions[get_column_letter(j)].width = min(max(longest + 2, 10), WIDEST)
+        sheet.column_dimensions[get_column_letter(j)].width = min(max(longest + 3, 10), WIDEST)
 
 
 def _fit() -> Any:
@@ -258,13 +255,20 @@ def _bold(size: int = 11) -> Any:
     return Font(bold=True, size=size)
 
 
-def _wrapped() -> Any:
+def _wrapped(indent: bool = False) -> Any:
     from openpyxl.styles import Alignment
 
-    return Alignment(wrap_text=True, vertical="top")
+    return Alignment(wrap_text=True, horizontal="left", vertical="top", indent=int(indent))
+
+
+def _top(indent: bool) -> Any:
+    """Set text apart from the numbers to its left."""
+    from openpyxl.styles import Alignment
+
+    return Alignment(horizontal="left", vertical="top", indent=int(indent))
 
 
 def _right() -> Any:
     from openpyxl.styles import Alignment
 
-    return Alignment(horizontal="right")
+    return Alignment(horizontal="right", vertical="top")
