@@ -1,5 +1,7 @@
 """Matched sets with replacement: R's error, brute force on small tables, the seed of the noise, and what is refused."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -257,3 +259,20 @@ def test_what_is_refused(make, table):
     tiny = match(make.risk_set(alone, firm="firm", year="year"), on=["x"], method="mahalanobis", replace=True)
     with pytest.raises(NoParticipantError, match="1 controls have no other control"):
         structural_transition(tiny, controls=None, cluster="firm", estimator="matching")
+
+
+def test_few_rows_per_coefficient_are_said_and_cr1_counts_them(make, table):
+    """R's vcovCL(type="HC1") differs from the default by (N - 1) / (N - K) alone; the note asks for it."""
+    few = table.assign(group=np.arange(len(table)) % 45)
+    risk = make.risk_set(few, firm="firm", year="year")
+    plain, counted = (
+        structural_transition(risk, controls=["x", "C(group)"], cluster="firm", options=FitOptions(correction=name))
+        for name in ("g_over_gm1", "cr1")
+    )
+    said = [note for note in plain.notes if 'FitOptions(correction="cr1")' in note]
+    n, k = (int(number) for number in re.findall(r"\d+", said[0])[:2])
+    ratio = counted.coefficients["std_error"] / plain.coefficients["std_error"]
+    assert ratio.dropna().to_numpy() == pytest.approx(np.sqrt((n - 1) / (n - k)))
+    assert not any("cr1" in note for note in counted.notes)
+    roomy = structural_transition(risk, controls=["x"], cluster="firm")
+    assert not any("cr1" in note for note in roomy.notes)

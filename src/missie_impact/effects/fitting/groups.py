@@ -31,6 +31,7 @@ Floats = NDArray[np.float64]
 SumsOf = Callable[[Clustering], Sums]
 
 FEW_TREATED_CLUSTERS = 30
+FEW_ROWS_PER_COEFFICIENT = 10
 NO_ESTIMATE = (
     NoParticipantError, NoEventError, SeparationError, PositivityError, CollinearityError, ConvergenceError,
 )  # fmt: skip
@@ -77,7 +78,12 @@ def estimate_group(
         term_reasons=reasons,
         coef_covariances={name: spread(cov.matrix, places, len(terms)) for name, cov in covariances.items()},
         degrees={name: degrees[name.removesuffix(FIXED).removesuffix(FIXED_WEIGHTS)] for name in made.covariances},
-        notes=(*_notes(fitted), *cluster_notes(rows, fitted.used, covariances), *made.notes),
+        notes=(
+            *_notes(fitted),
+            *_row_notes(fitted, covariances),
+            *cluster_notes(rows, fitted.used, covariances),
+            *made.notes,
+        ),
         log_likelihood=fitted.fit.log_likelihood,
     )
     fixed = {
@@ -240,6 +246,18 @@ def _notes(fitted: Fitted) -> list[str]:
     if fitted.constant:
         notes.append(f"controls without variation left out: {', '.join(fitted.constant)}")
     return notes
+
+
+def _row_notes(fitted: Fitted, covariances: Mapping[str, Covariance]) -> list[str]:
+    """Say where clustered errors take no account of coefficients that use up the rows."""
+    n, k = fitted.fit.n_rows, len(fitted.fit.coef)
+    uncounted = any(cov.n_clusters and cov.correction in ("cr0", "g_over_gm1") for cov in covariances.values())
+    if not uncounted or n >= FEW_ROWS_PER_COEFFICIENT * k:
+        return []
+    return [
+        f"{n:,.0f} rows for {k} coefficients: clustered errors are likely too small; "
+        'FitOptions(correction="cr1") counts the coefficients'
+    ]
 
 
 def cluster_notes(rows: Rows, used: NDArray[np.intp], covariances: Mapping[str, Covariance]) -> list[str]:
