@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import narwhals as nw
 import pandas as pd
 
 from missie_impact.definitions import CBS_2024, Definitions
-from missie_impact.flow import Flow, FlowStep
+from missie_impact.flow import FlowStep
 from missie_impact.linkage import Successors, link_participants, resolve_successors
 from missie_impact.linkage.counting import count_units
 from missie_impact.panel.activity import is_active
 from missie_impact.panel.history import with_history
+from missie_impact.panel.once import Once
 from missie_impact.panel.panel import Panel
 from missie_impact.panel.patterns import MOST_YEARS, pattern_history, patterns_of
 from missie_impact.registers import Registers
 from missie_impact.registers.engine import Lazy
 
 PAIR = ["firm", "market", "year"]
-UNIT = ["firm", "market", "active"]
+UNIT = ["firm", "market"]
 KINDS = ("goods", "services")
 ROWS_AT_ONCE = 2_000_000  # trade rows that are summed together
 
@@ -56,73 +59,94 @@ def build_panel(registers: Registers, definitions: Definitions | None = None) ->
     engine = registers.engine
     successors = resolve_successors(registers, definitions)
     linkage = link_participants(registers, definitions, successors)
-    one_kind = _one_kind(registers, definitions, successors)
-    pair_years = _pair_years(registers, definitions, successors, one_kind)
-    firm_trade = _firm_trade(pair_years, definitions, one_kind)
-    if one_kind is None:
+    uniform = _uniform(registers, definitions, successors)
+    pair_years, summed = _pair_years(registers, definitions, successors, uniform)
+    pair_history, patterns = _pair_history(registers, definitions, pair_years)
+    firm_trade = _firm_trade(pair_years, definitions, uniform)
+    if uniform is None:
         firm_trade = firm_trade.join(_kinds(registers, successors), on=["firm", "year"], how="left")
-    firm_trade = engine.store(firm_trade, "firm_trade")
     firms = _with_group_workers(_one_row_per_firm_year(registers.firms, successors))
     firm_years = engine.store(firms, "firm_years")
+    life = engine.store(_life(firm_years, successors), "life")
     return Panel(
         registers=registers,
         definitions=definitions,
         linkage=linkage,
         successors=successors,
         pair_years=pair_years,
-        firm_trade=firm_trade,
+        pair_history=pair_history,
+        firm_totals=Once(engine, firm_trade, "firm_trade"),
         firm_years=firm_years,
-        life=engine.store(_life(firm_years, successors), "life"),
-        flow=registers.flow.then(*_flow(registers, pair_years).steps),
+        life=life,
+        tables=(*summed, *patterns, firm_years, life),
+        flow=registers.flow.then(_flow_step(*((uniform and uniform.counted) or count_units(engine, pair_years)))),
     )
 
 
-def _one_kind(registers: Registers, definitions: Definitions, successors: Successors) -> str | None:
-    """Kind of all trade where each row already is a pair and year, so that nothing needs summing; else None.
+@dataclass(frozen=True, slots=True)
+class _Uniform:
+    """Trade of one flow and kind, each row a pair and year, so that nothing needs summing.
 
     Checked trade has one row per firm, market, year, flow, kind and estimated, but for corrections below zero.
+
+    Attributes
+    ----------
+    flow, kind : of all rows
+    counted : rows and firms, where all rows are trade
     """
+
+    flow: str
+    kind: str
+    counted: tuple[int, int] | None
+
+
+def _uniform(registers: Registers, definitions: Definitions, successors: Successors) -> _Uniform | None:
     trade, constant = registers.trade, ("flow", "kind", "estimated")
     marks = {"estimated": nw.col("estimated").fill_null(False).cast(nw.Int8)}
     bounds = trade.with_columns(**marks).select(
         *(nw.col(name).min().alias(f"{name}_min") for name in constant),
         *(nw.col(name).max().alias(f"{name}_max") for name in constant),
         lowest=nw.col("value_cents").min(),
+        rows=nw.len(),
+        firms=nw.col("firm").n_unique(),
     )
     found = registers.engine.one(bounds)
     alike = all(found[f"{name}_min"] == found[f"{name}_max"] for name in constant)
     counted = found["kind_min"] in definitions.kinds and (definitions.include_estimated or not found["estimated_min"])
-    if alike and counted and found["lowest"] >= 0 and successors.final is None:
-        return str(found["kind_min"])
-    return None
+    if not (alike and counted and found["lowest"] >= 0 and successors.final is None):
+        return None
+    units = (int(found["rows"]), int(found["firms"])) if found["lowest"] > 0 else None
+    return _Uniform(str(found["flow_min"]), str(found["kind_min"]), units)
 
 
-def _pair_years(registers: Registers, definitions: Definitions, successors: Successors, one_kind: str | None) -> Lazy:
-    """Trade per pair and year, with the spell and the window of the exit question.
+def _pair_years(
+    registers: Registers, definitions: Definitions, successors: Successors, uniform: _Uniform | None
+) -> tuple[Lazy, tuple[Lazy, ...]]:
+    """Trade per pair and year, and the tables stored for it.
 
-    Sums take some markets at a time to keep memory low. Years without activity in the flow of the question stand
-    apart, as if they were of another pair.
+    The checked rows themselves where nothing needs summing, else sums of some markets at a time to keep memory low.
+    """
+    if uniform:
+        return _split(_counted(registers.trade, definitions), uniform.flow), ()
+    sums = [_summed(part) for part in _parts(registers, definitions, successors)]
+    stored = registers.engine.store_parts(sums, "pair_years")
+    return stored, (stored,)
+
+
+def _pair_history(registers: Registers, definitions: Definitions, pair_years: Lazy) -> tuple[Lazy, tuple[Lazy, ...]]:
+    """Spell and window of each active year of a pair in the flow of the exit question, and the tables stored for it.
+
+    Only the pattern of each pair is stored: its years are written out where they are asked for.
     """
     engine, settings = registers.engine, registers.settings
-    active = nw.when(is_active(definitions, definitions.exit_flow)).then(1).otherwise(0).cast(nw.Int8)
-    trade = _counted(registers.trade, definitions)
-    parts = [_split(trade)] if one_kind else [_summed(part) for part in _parts(registers, definitions, successors)]
-    rows = [part.with_columns(active=active) for part in parts]
+    active = pair_years.filter(is_active(definitions, definitions.exit_flow)).select(*PAIR)
     years = range(settings.first_year, settings.last_year + 1)
     if len(years) > MOST_YEARS:
-        return engine.store_parts([with_history(part, UNIT, definitions) for part in rows], "pair_years")
-    if not one_kind:
-        rows = [engine.store(part, "trade_sums") for part in rows]
-    pairs = [engine.store(patterns_of(part, UNIT, settings.first_year), "pair_patterns") for part in rows]
-    masks = nw.concat([part.select("mask") for part in pairs])
-    history = engine.store(pattern_history(engine, masks, years, definitions), "pattern_history")
-    joined = [
-        part.join(own, on=UNIT, how="left").join(history, on=["mask", "year"], how="left").drop("mask")
-        for part, own in zip(rows, pairs, strict=True)
-    ]
-    stored = engine.store_parts(joined, "pair_years")
-    engine.forget(history, *pairs, *([] if one_kind else rows))
-    return stored
+        stored = engine.store(with_history(active, UNIT, definitions), "pair_history")
+        return stored, (stored,)
+    pairs = engine.store(patterns_of(active, UNIT, settings.first_year), "pair_patterns")
+    history = engine.store(pattern_history(engine, pairs, years, definitions), "pattern_history")
+    return pairs.join(history, on="mask", how="inner").drop("mask"), (pairs, history)
 
 
 def _counted(trade: Lazy, definitions: Definitions) -> Lazy:
@@ -147,15 +171,11 @@ def _market_groups(sizes: pd.DataFrame) -> list[list[str]]:
     return [largest_first[k::n_groups] for k in range(n_groups)] if n_groups else []
 
 
-def _split(trade: Lazy) -> Lazy:
-    """Exports and imports of each row beside each other; only rows with trade."""
-    value, exported = nw.col("value_cents"), nw.col("flow") == "export"
-    apart = trade.select(
-        *PAIR,
-        exports_cents=nw.when(exported).then(value).otherwise(0),
-        imports_cents=nw.when(exported).then(0).otherwise(value),
-    )
-    return apart.filter(_any_trade())
+def _split(trade: Lazy, flow: str) -> Lazy:
+    """Exports and imports beside each other, of rows that all have one flow; only rows with trade."""
+    value, nothing = nw.col("value_cents"), nw.lit(0).cast(nw.Int64)
+    exports, imports = (value, nothing) if flow == "export" else (nothing, value)
+    return trade.filter(value > 0).select(*PAIR, exports_cents=exports, imports_cents=imports)
 
 
 def _summed(trade: Lazy) -> Lazy:
@@ -165,29 +185,28 @@ def _summed(trade: Lazy) -> Lazy:
         nw.when(exported).then(value).otherwise(0).sum().cast(nw.Int64).alias("exports_cents"),
         nw.when(exported).then(0).otherwise(value).sum().cast(nw.Int64).alias("imports_cents"),
     )
-    return summed.filter(_any_trade())
+    return summed.filter((nw.col("exports_cents") > 0) | (nw.col("imports_cents") > 0))
 
 
-def _any_trade() -> nw.Expr:
-    return (nw.col("exports_cents") > 0) | (nw.col("imports_cents") > 0)
-
-
-def _firm_trade(pair_years: Lazy, definitions: Definitions, one_kind: str | None) -> Lazy:
+def _firm_trade(pair_years: Lazy, definitions: Definitions, uniform: _Uniform | None) -> Lazy:
     """Firm x year: exports, imports and number of export markets, over markets with a positive flow.
 
-    With trade of one kind only, whether it is exported follows from the exports.
+    With trade of one flow the other need not be summed, and whether the one kind is exported follows from the exports.
     """
-    floor = round(definitions.min_value_eur * 100)
     exports, imports = nw.col("exports_cents"), nw.col("imports_cents")
-    totals = pair_years.group_by("firm", "year").agg(
-        nw.when(exports > 0).then(exports).otherwise(0).sum().cast(nw.Int64).alias("exports_cents"),
-        nw.when(imports > 0).then(imports).otherwise(0).sum().cast(nw.Int64).alias("imports_cents"),
-        (exports > floor).cast(nw.Int64).sum().cast(nw.Int64).alias("export_markets"),
-    )
-    if one_kind is None:
-        return totals
-    marks = {kind: nw.when(exports > 0).then(int(kind == one_kind)).cast(nw.Int8) for kind in KINDS}
-    return totals.with_columns(**marks)
+    markets = (exports > round(definitions.min_value_eur * 100)).cast(nw.Int64).sum().cast(nw.Int64)
+    of_firms, counted = pair_years.group_by("firm", "year"), markets.alias("export_markets")
+    if uniform is None:
+        return of_firms.agg(
+            nw.when(exports > 0).then(exports).otherwise(0).sum().cast(nw.Int64).alias("exports_cents"),
+            nw.when(imports > 0).then(imports).otherwise(0).sum().cast(nw.Int64).alias("imports_cents"),
+            counted,
+        )
+    known, absent = ("exports_cents", "imports_cents")[:: 1 if uniform.flow == "export" else -1]
+    totals = of_firms.agg(nw.col(known).sum().cast(nw.Int64), counted)
+    totals = totals.with_columns(nw.lit(0).cast(nw.Int64).alias(absent))
+    marks = {kind: nw.when(exports > 0).then(int(kind == uniform.kind)).cast(nw.Int8) for kind in KINDS}
+    return totals.select("firm", "year", "exports_cents", "imports_cents", "export_markets", **marks)
 
 
 def _kinds(registers: Registers, successors: Successors) -> Lazy:
@@ -236,14 +255,6 @@ def _life(firms: Lazy, successors: Successors) -> Lazy:
     return life.join(successors.lost, on="firm", how="left")
 
 
-def _flow(registers: Registers, pair_years: Lazy) -> Flow:
-    return Flow(
-        (
-            FlowStep(
-                "firm x market x years with trade",
-                *count_units(registers.engine, pair_years),
-                None,
-                "flows, kinds and corrections of a firm, market and year summed; sums at or below zero are no trade",
-            ),
-        )
-    )
+def _flow_step(rows: int, firms: int) -> FlowStep:
+    reason = "flows, kinds and corrections of a firm, market and year summed; sums at or below zero are no trade"
+    return FlowStep("firm x market x years with trade", rows, firms, None, reason)

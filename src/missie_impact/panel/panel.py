@@ -14,6 +14,7 @@ from missie_impact.flow import Flow
 from missie_impact.linkage import Linkage, Successors
 from missie_impact.panel.activity import is_active
 from missie_impact.panel.history import HISTORY, with_history
+from missie_impact.panel.once import Once
 from missie_impact.panel.spells import spells
 from missie_impact.panel.status import status
 from missie_impact.registers import Engine, Registers
@@ -30,13 +31,14 @@ class Panel:
 
     Attributes
     ----------
-    pair_years : firm, market, year, exports_cents, imports_cents: years with trade; active (1: in the flow of the
-        exit question) and, for these, the columns of :meth:`history`
-    firm_trade : firm, year, exports_cents, imports_cents, export_markets, goods, services (1: exports of that kind)
+    pair_years : firm, market, year, exports_cents, imports_cents: years with trade
+    pair_history : firm, market, year and the columns of :meth:`history`: years active in the flow of the exit question
+    firm_totals : what :attr:`firm_trade` is made of at its first use
     firm_years : the firm register after identity changes, with ``group_workers``
     life : firm, founded, ended, lost_year (null = not known, or still alive)
     linkage : supports, hosts of listed missions, report of the link
     successors : identities that changed, and where they end
+    tables : of the engine that were made with this panel
     flow : rows and firms from the first file on
     """
 
@@ -45,15 +47,27 @@ class Panel:
     linkage: Linkage
     successors: Successors
     pair_years: Lazy
-    firm_trade: Lazy
+    pair_history: Lazy
+    firm_totals: Once
     firm_years: Lazy
     life: Lazy
+    tables: tuple[Lazy, ...]
     flow: Flow
 
     @property
     def engine(self) -> Engine:
         """The engine that holds the tables."""
         return self.registers.engine
+
+    @property
+    def firm_trade(self) -> Lazy:
+        """Trade of firms: firm, year, exports_cents, imports_cents, export_markets, goods, services (1: yes)."""
+        return self.firm_totals.table()
+
+    @property
+    def stored(self) -> tuple[Lazy, ...]:
+        """Tables of the engine that this panel holds, for ``engine.forget``."""
+        return (*self.tables, *self.firm_totals.made())
 
     @property
     def supports(self) -> Lazy:
@@ -79,8 +93,7 @@ class Panel:
         """Active years with their spell and window: see :mod:`missie_impact.panel.history`."""
         flow = flow or self.definitions.exit_flow
         if level == "market" and flow == self.definitions.exit_flow:
-            stored = self.pair_years.filter(nw.col("active") == 1).drop("active", "exports_cents", "imports_cents")
-            return stored.with_columns(nw.col(name).cast(nw.Int32) for name in HISTORY if name != "last")
+            return self.pair_history.with_columns(nw.col(name).cast(nw.Int32) for name in HISTORY if name != "last")
         unit = ["firm"] if level == "firm" else ["firm", "market"]
         years = self.activity(level, flow)
         return with_history(years, unit, self.definitions)

@@ -265,7 +265,6 @@ def _risk_set(run: _Run, reading: Mapping[str, Any]) -> tuple[RiskSet | str, tup
         panel = build_panel(run.registers, definitions=run.base.with_changes(own))
     except MissieError as error:
         return _reason(error), ()
-    tables = (panel.pair_years, panel.firm_trade, panel.firm_years, panel.life)
     drawn = run.options.controls_per_treated
     try:
         if run.question == "transition":
@@ -275,8 +274,8 @@ def _risk_set(run: _Run, reading: Mapping[str, Any]) -> tuple[RiskSet | str, tup
         else:
             risk = entry_risk_set(panel) if drawn is None else entry_risk_set(panel, controls_per_treated=drawn)
     except MissieError as error:
-        return _reason(error), tables
-    return risk, (*tables, risk.rows)
+        return _reason(error), panel.stored
+    return risk, (*panel.stored, risk.rows)
 
 
 def _numbers(run: _Run, risk: RiskSet | str, reading: Mapping[str, Any]) -> list[Any]:
