@@ -1,4 +1,4 @@
-"""Tables of a panel: trade of one flow needs no summing and counts the same; totals of firms are made once, if asked."""
+"""Tables of a panel: uniform trade needs no summing and counts the same; totals of firms are made once, if asked."""
 
 import itertools
 from dataclasses import replace
