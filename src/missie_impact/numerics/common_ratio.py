@@ -17,7 +17,7 @@ from missie_impact.errors import ConvergenceError, NoParticipantError
 from missie_impact.numerics.cells import Codes, Floats
 
 STEPS = 100
-CLOSE = 1e-12
+CLOSE = 1e-10  # of a Newton step, whose error is its square; sums of large amounts round at about this
 LARGEST_STEP = 1.0
 FARTHEST = 30.0  # of the logarithm: by then one arm has all its sums on one side
 
