@@ -75,7 +75,7 @@ def test_without_an_effect_ratios_are_one_and_differences_zero():
 
 
 def test_the_error_of_the_truth_counts():
-    values = np.column_stack([[0.1, 0.3], [0.0, 0.2], [0.2, 0.4]])
+    values = np.column_stack([[0.1, 0.3], [0.05, 0.2], [0.2, 0.4]])
     found = judged(values, 0.25, ratio=False, truth_error=0.3)
     assert found["bias_error"] == pytest.approx(math.hypot(0.1, 0.3))
     assert judged(values, 2.0, ratio=True, truth_error=0.3)["bias_error"] == pytest.approx(
