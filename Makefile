@@ -94,7 +94,7 @@ $(OLDEST)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/python $(PIP) 'numpy==1.26.4' 'scipy==1.11.4' 'pandas==2.2.3' 'statsmodels==0.14.4' \
 	    'linearmodels==6.1' 'duckdb==1.3.*' 'narwhals==2.0.*' 'matplotlib==3.8.*' 'tqdm==4.66.*'
-	$(OLDEST)/bin/python $(PIP) --editable . pytest hypothesis 'polars==1.*' 'pyarrow==19.*' openpyxl nbformat
+	$(OLDEST)/bin/python $(PIP) --editable . pytest hypothesis 'polars==1.*' 'pyarrow==19.*' 'openpyxl==3.1.*' 'python-docx==1.1.*' nbformat
 	@touch $@
 
 test-oldest: $(OLDEST)/.installed

@@ -76,8 +76,8 @@ def published() -> pd.DataFrame:
     --------
     >>> import missie_impact as mi
     >>> figures = mi.published().set_index("id")
-    >>> figures.loc["R1.trade.all", ["value", "scale"]].tolist()
-    [np.float64(7.2), 'risk_difference']
+    >>> print(figures.loc["R1.trade.all", "value"], figures.loc["R1.trade.all", "scale"])
+    7.2 risk_difference
     """
     names = [field.name for field in fields(PublishedFigure)]
     table = pd.DataFrame([[getattr(figure, name) for name in names] for figure in published_figures()], columns=names)

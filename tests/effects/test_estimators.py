@@ -284,7 +284,7 @@ def in_sets(make, **roles):
     n = 400
     table = pd.DataFrame({"firm": r.integers(0, 150, n), "treated": np.arange(n) % 2, "x": r.normal(size=n)})
     table["outcome"] = (r.random(n) < 0.3 + 0.2 * table["treated"]).astype(int)
-    table["mission"] = np.where(table["treated"] == 1, "m" + (np.arange(n) // 2 % 40).astype(str), None)
+    table["mission"] = np.where(table["treated"] == 1, "m" + pd.Series(np.arange(n) // 2 % 40).astype(str), None)
     table["set"] = np.arange(n) // 2
     table.loc[380:, "set"] = -1  # rows that nobody was matched with
     risk = make.risk_set(table, firm="firm", **roles)

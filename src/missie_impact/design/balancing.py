@@ -117,7 +117,9 @@ def _both(one: Design, zero: Design, treated: Mask) -> tuple[Design, Mask]:
     """
     n, cells = one.n_rows, one.n_cells
     none = [sparse.csr_array(d.dummies.shape) for d in (one, zero)]
-    dummies = sparse.block_array([[one.dummies, zero.dummies], [one.dummies, none[1]], [none[0], zero.dummies]])
+    dummies = sparse.csr_array(
+        sparse.bmat([[one.dummies, zero.dummies], [one.dummies, none[1]], [none[0], zero.dummies]])
+    )
     own = [x * arm for d, arm in ((one, treated), (zero, ~treated)) for x in d.continuous]
     continuous = np.array(
         [np.concatenate([x, y]) for x, y in zip([*one.continuous, *zero.continuous], own, strict=True)]

@@ -43,7 +43,7 @@ class Absorber:
         total = self.sums @ weight
         if self.other is None:
             return self._first_out(values, weight, total)
-        weighted = sparse.diags_array(weight)
+        weighted = sparse.csr_array(sparse.diags(weight))
         cross = (self.other.T @ weighted @ self.sums.T).tocsr()
         square = (self.other.T @ weighted @ self.other).tocsr()
         once = self._first_out(values, weight, total)

@@ -7,7 +7,6 @@ committee-Theeuwes ("Durf te meten", 2012) and the Maryland scale. What the data
 from __future__ import annotations
 
 import base64
-import io
 import math
 import tomllib
 from collections.abc import Iterable
@@ -22,6 +21,7 @@ from missie_impact.display import html_page, html_table
 from missie_impact.published import published_figure
 from missie_impact.report import Language, Table, flow_table, label, plot, register_line
 from missie_impact.report.claims import claim, level_of
+from missie_impact.report.figures.plot import png_of
 from missie_impact.report.phrases import phrase
 from missie_impact.study.records import CONF_LEVEL, Replication, ReplicationRow
 
@@ -181,10 +181,6 @@ def _rows(rows: Iterable[ReplicationRow], replication: Replication, language: La
 
 def _figure(replication: Replication, language: Language, alt: str) -> str:
     """Published against estimated, drawn into the page itself."""
-    figure = plot(replication, language=language, style="cbs").get_figure(root=True)
-    if figure is None:
-        return ""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130)
-    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    image = png_of(plot(replication, language=language, style="cbs"), dpi=130)
+    data = base64.b64encode(image).decode("ascii")
     return f'<figure><img alt="{escape(alt)}" src="data:image/png;base64,{data}"></figure>'

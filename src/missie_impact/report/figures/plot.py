@@ -65,14 +65,17 @@ def plot(
     drawn: Axes = draw(result, ax, Look(language, style, scale, names or {}))
     if ax is None:
         # Such a figure is unknown to pyplot, which shows the others in a notebook.
-        setattr(drawn, "_repr_png_", partial(_png, drawn))  # noqa: B010 - matplotlib knows no such attribute
+        setattr(drawn, "_repr_png_", partial(png_of, drawn))  # noqa: B010 - matplotlib knows no such attribute
     return drawn
 
 
-def _png(ax: Axes) -> bytes:
-    page, figure = BytesIO(), ax.get_figure(root=True)
-    if figure is not None:
-        figure.savefig(page, format="png", dpi=100)
+def png_of(ax: Axes, dpi: int = 100) -> bytes:
+    """Return the figure that axes stand in as a PNG; nothing for axes of a part of a figure."""
+    from matplotlib.figure import Figure
+
+    page, figure = BytesIO(), ax.get_figure()
+    if isinstance(figure, Figure):
+        figure.savefig(page, format="png", dpi=dpi)
     return page.getvalue()
 
 
