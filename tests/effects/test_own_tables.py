@@ -150,7 +150,7 @@ def test_a_control_that_predicts_everything_is_separation(births):
 def test_rows_without_a_cluster_or_firm_stand_alone(births):
     # Left out of one cluster, rows without a value must not fall into another.
     gone = births["place"] == 7
-    alone = births["place"].where(~gone, 100 + births.index)
+    alone = births["place"].where(~gone, pd.Series(100 + births.index, index=births.index))
     table = births.assign(place=births["place"].where(~gone), alone=alone)
     risk = RiskSet.from_frame(table, outcome="outcome", treatment="treated")
     effect = structural_transition(risk, cluster="place", controls=["x"], also_cluster=["alone"])
