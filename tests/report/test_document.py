@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -63,7 +64,7 @@ def test_the_head_is_repeated_on_each_page_and_numbers_stand_right(document) -> 
     assert [cell.paragraphs[0].alignment for cell in second.cells] == [None, 2, 2, 2, None]
 
 
-def document_of(frame: pd.DataFrame, tmp_path: Path):  # type: ignore[no-untyped-def]
+def document_of(frame: pd.DataFrame, tmp_path: Path) -> Any:
     return docx.Document(str(write_document(tmp_path / "a.docx", [Table(frame, "T", language="nl")], title="x")))
 
 

@@ -68,6 +68,7 @@ def build_panel(registers: Registers, definitions: Definitions | None = None) ->
     firms = _with_group_workers(_one_row_per_firm_year(registers.firms, successors))
     firm_years = engine.store(firms, "firm_years")
     life = engine.store(_life(firm_years, successors), "life")
+    units = uniform.counted if uniform else None
     return Panel(
         registers=registers,
         definitions=definitions,
@@ -79,7 +80,7 @@ def build_panel(registers: Registers, definitions: Definitions | None = None) ->
         firm_years=firm_years,
         life=life,
         tables=(*summed, *patterns, firm_years, life),
-        flow=registers.flow.then(_flow_step(*((uniform and uniform.counted) or count_units(engine, pair_years)))),
+        flow=registers.flow.then(_flow_step(*(units or count_units(engine, pair_years)))),
     )
 
 
