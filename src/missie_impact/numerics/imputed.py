@@ -16,7 +16,7 @@ from missie_impact.numerics.cells import Column, Design, Factor, Floats
 from missie_impact.numerics.design import aliased, build_design
 
 Mask = NDArray[np.bool_]
-Family = Literal["poisson", "logit"]
+Family = Literal["poisson", "logit", "share"]
 
 STEPS = 100
 CLOSE = 1e-8  # step of the linear predictor, weighted by the mean; the next one is its square
@@ -55,7 +55,7 @@ def impute(
 
     Parameters
     ----------
-    y : (n,) outcome: at least zero ("poisson"), or 0 and 1 ("logit")
+    y : (n,) outcome: at least zero ("poisson"), 0 and 1 ("logit"), or from 0 to 1 ("share": fractional logit)
     variables : (n,) controls
     weight : (n,); rows : (n,) rows that take part
 
@@ -113,8 +113,8 @@ def _predicted(
         of_others, of_treated = of_others.without(drop), of_treated.without(drop)
     coef, bread, residual = _fit(y[fitted], of_others, weight[fitted], family)
     eta = of_treated.predict(coef)
-    value: Floats = np.exp(eta) if family == "poisson" else special.expit(eta)
-    gradient = of_treated.sums(share * (value if family == "poisson" else value * (1 - value)))
+    value = _mean(eta, family)
+    gradient = of_treated.sums(share * _slope(value, family))
     return value, residual * of_others.predict(bread @ gradient)
 
 
@@ -128,29 +128,46 @@ def _fit(y: Floats, design: Design, weight: Floats, family: Family) -> tuple[Flo
     if family == "logit":
         fit = fit_binomial(y, design, link="logit", probability=weight)
         return fit.coef, fit.bread, weight * (y - special.expit(design.predict(fit.coef)))
-    eta = np.log((y + weight @ y / weight.sum()) / 2)
+    middle = (y + weight @ y / weight.sum()) / 2
+    eta = np.log(middle) if family == "poisson" else special.logit(middle)
     coef, value = np.zeros(design.n_columns), -np.inf
     for step in range(STEPS):
-        mean = np.exp(eta)
-        inverse = _inverse(design.crossproduct(weight * mean))
+        mean = _mean(eta, family)
+        slope = _slope(mean, family)
+        inverse = _inverse(design.crossproduct(weight * slope))
         if step:
             new = coef + inverse @ design.sums(weight * (y - mean))
         else:
-            new = inverse @ design.sums(weight * (mean * eta + y - mean))
+            new = inverse @ design.sums(weight * (slope * eta + y - mean))
         moved = design.predict(new)
-        tried = float(weight @ (y * moved - np.exp(np.minimum(moved, 600.0))))
+        tried = float(weight @ _log_likelihood(y, moved, family))
         half = 0
         while step and tried < value - 1e-9 * abs(value) and half < 40:
             new = (coef + new) / 2
             moved = design.predict(new)
-            tried = float(weight @ (y * moved - np.exp(np.minimum(moved, 600.0))))
+            tried = float(weight @ _log_likelihood(y, moved, family))
             half += 1
-        change = float(np.sqrt((weight * mean) @ (moved - eta) ** 2 / (weight @ mean)))
+        change = float(np.sqrt((weight * slope) @ (moved - eta) ** 2 / (weight @ slope)))
         coef, eta, value = new, moved, tried
         if change < CLOSE:
-            mean = np.exp(eta)
-            return coef, _inverse(design.crossproduct(weight * mean)), weight * (y - mean)
-    raise ConvergenceError(f"Poisson: no optimum within {STEPS} steps; look for controls that separate zeros.")
+            mean = _mean(eta, family)
+            return coef, _inverse(design.crossproduct(weight * _slope(mean, family))), weight * (y - mean)
+    raise ConvergenceError(f"{family}: no optimum within {STEPS} steps; look for controls that separate zeros.")
+
+
+def _mean(eta: Floats, family: Family) -> Floats:
+    mean: Floats = np.exp(eta) if family == "poisson" else special.expit(eta)
+    return mean
+
+
+def _slope(mean: Floats, family: Family) -> Floats:
+    """Change of the mean with the linear predictor; also the information of a row."""
+    return mean if family == "poisson" else mean * (1 - mean)
+
+
+def _log_likelihood(y: Floats, eta: Floats, family: Family) -> Floats:
+    normal: Floats = np.exp(np.minimum(eta, 600.0)) if family == "poisson" else np.logaddexp(0.0, eta)
+    return y * eta - normal
 
 
 def _inverse(information: Floats) -> Floats:
@@ -186,7 +203,7 @@ def _certain(y: Floats, treated: Mask, variables: Sequence[Factor | Column], use
             size = len(variable.levels)
             count = np.bincount(variable.codes[open_rows], minlength=size)
             total = np.bincount(variable.codes[open_rows], y[open_rows], minlength=size)
-            for level in np.flatnonzero((count > 0) & ((total == 0) | ((family == "logit") & (total == count)))):
+            for level in np.flatnonzero((count > 0) & ((total == 0) | ((family != "poisson") & (total == count)))):
                 here = (variable.codes == level) & np.isnan(value)
                 value[here] = float(total[level] > 0)
                 changed = True

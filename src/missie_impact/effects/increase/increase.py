@@ -29,6 +29,7 @@ YearlyErrors = Literal["leave_one_out", "sandwich"]
 GROWN = "grown_"
 AFTER, BEFORE, IN_T = "exports_eur_after_", "exports_eur_before_", "exports_eur_in_t"
 SIGNIFICANT = 2
+MODELS = "Poisson for amounts, fractional logit for winsorised ones, logit for shares"
 TRENDS = (AGE_CLASS, "pair_pattern")
 LEFT_OUT = "no exports in t-4..t-1, or treated where nobody is comparable"
 
@@ -128,7 +129,8 @@ def export_increase(
 
     References
     ----------
-    Santos Silva and Tenreyro (2006), REStat 88, 641-658; Wooldridge (2023), Econometrics Journal 26, C31-C66.
+    Santos Silva and Tenreyro (2006), REStat 88, 641-658; Papke and Wooldridge (1996), Journal of Applied Econometrics
+    11, 619-632; Wooldridge (2023), Econometrics Journal 26, C31-C66.
 
     Examples
     --------
@@ -165,7 +167,7 @@ def export_increase(
         notes.append("errors take the weights as given")
     return Effect(
         outcome="exports to the market", term=rows.treatment, design=f"{how}, stacked trials",
-        model="Poisson for amounts, logit for shares", population="treated", groups=results, vcov=main,
+        model=MODELS, population="treated", groups=results, vcov=main,
         vcovs=tuple(whole.covariances), conf_level=options.conf_level,
         flow=source.flow.then(FlowStep("pairs compared", whole.counts.n_rows, whole.counts.n_firms,
                                        whole.counts.n_treated, reason=LEFT_OUT)),

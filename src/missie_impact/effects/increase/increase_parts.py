@@ -12,7 +12,7 @@ from missie_impact.effects.fitting.rows import Mask, Rows
 from missie_impact.errors import ConvergenceError, NoEventError, NoParticipantError, SeparationError, SettingsError
 from missie_impact.numerics.cells import Column, Floats
 from missie_impact.numerics.common_ratio import common_ratio
-from missie_impact.numerics.imputed import Imputed, comparable, impute
+from missie_impact.numerics.imputed import Family, Imputed, comparable, impute
 
 YEARLY = 2  # of the names, the last ones
 NAMES = (
@@ -74,10 +74,10 @@ def measure(rows: Rows, group: Mask, weight: Floats, amounts: Amounts) -> Measur
     there = group & (weight > 0)
     used = there & (~rows.treated | comparable(rows.treated, rows.variables, there))
     starters = group & (amounts.before[:, -1] == 0)
-    whole = replace(rows, variables=(*rows.variables, *_path(amounts))) if amounts.path_counts else rows
+    whole, cut = ((_with_path(rows, each) if amounts.path_counts else rows) for each in _both(amounts))
     parts = [
         _amount(whole, group, weight, level, notes),
-        _amount(whole, group, weight, np.minimum(level, amounts.threshold), [])[[0, 3]],
+        _winsorised(cut, group, weight, np.minimum(level, amounts.threshold), amounts.threshold),
         _shares(rows, group, weight, rows.y, notes, "growers"),
         _shares(rows, starters, weight, (level > 0).astype(np.float64), notes, "extensive margin"),
         _ratio_only(whole, group & (level > 0), weight, level, notes),
@@ -103,6 +103,10 @@ def _both(amounts: Amounts) -> tuple[Amounts, Amounts]:
     return amounts, replace(amounts, before=before, after=after)
 
 
+def _with_path(rows: Rows, amounts: Amounts) -> Rows:
+    return replace(rows, variables=(*rows.variables, *_path(amounts)))
+
+
 def _path(amounts: Amounts) -> tuple[Column, ...]:
     """What pairs exported before t, for the models of amounts: few firms carry them, and their own past says most."""
     mean = np.log1p(amounts.before.mean(axis=1))
@@ -114,9 +118,16 @@ def _row(found: tuple[float, Floats]) -> Floats:
     return np.concatenate([[found[0]], found[1]])[None, :]
 
 
-def _amount(rows: Rows, group: Mask, weight: Floats, y: Floats, notes: list[str]) -> Floats:
+def _winsorised(rows: Rows, group: Mask, weight: Floats, y: Floats, threshold: float) -> Floats:
+    """Effect and ratio. What is cut at an amount is a share of it, which no factor can raise above one."""
+    lines = _amount(rows, group, weight, y / threshold, [], "share")[[0, 3]]
+    lines[0] *= threshold
+    return lines
+
+
+def _amount(rows: Rows, group: Mask, weight: Floats, y: Floats, notes: list[str], family: Family = "poisson") -> Floats:
     """att, with, without, ratio; one line each: the value, then the influence of every row."""
-    found = impute(y, rows.treated, rows.variables, weight, group, "poisson")
+    found = impute(y, rows.treated, rows.variables, weight, group, family)
     if found.dropped:
         notes.append(
             f"{found.dropped} treated pairs at a level of a control where nobody is untreated are not averaged over: "
