@@ -5,7 +5,16 @@ import math
 
 import pytest
 
-from missie_impact.validity.increase_coverage import FIGURES, REGIMES, SCALES, Regime, run_regimes, truths, world_sums
+from missie_impact.validity.increase_coverage import (
+    FIGURES,
+    FIRST_SEED,
+    REGIMES,
+    SCALES,
+    Regime,
+    run_regime,
+    truths,
+    world_sums,
+)
 
 
 def test_truths_by_hand():
@@ -37,10 +46,10 @@ def test_journals_are_read_and_judged(tmp_path):
             journal.write(line + "\n")
     estimates = {0: [1.1, 1.0, 1.2], 1: [1.3, 1.2, 1.4], 2: [math.nan] * 3}
     for j, values in estimates.items():
-        line = json.dumps({"seed": 700_000 + j, "found": {"mean_ratio; regression": values}})
+        line = json.dumps({"seed": FIRST_SEED + j, "found": {"mean_ratio; regression": values}})
         with (tmp_path / f"{regime.name}-100.jsonl").open("a") as journal:
             journal.write(line + "\n")
-    table = run_regimes(tmp_path, [regime], 3, 100, 2, progress=False)
+    table = run_regime(tmp_path, regime, range(FIRST_SEED, FIRST_SEED + 3), 100, 2, [], progress=False)
     row = table.iloc[0]
     assert (row["draws"], row["failed"], row["coverage"]) == (2, 1, 0.5)
     assert row["truth"] == pytest.approx(1.1)

@@ -210,19 +210,16 @@ def _level(panel: Panel, column: str) -> nw.Expr:
 def _add_trade_history(rows: Lazy, panel: Panel) -> Lazy:
     """Exports, growth, four-year pattern, markets and imports of the firm up to t-1."""
     floor = round(panel.definitions.min_value_eur * 100)
-    totals = panel.firm_trade.with_columns(year=nw.col("year").cast(nw.Int64))
-    for k in range(1, LOOK_BACK + 1):
-        lagged = totals.select(
-            "firm",
-            nw.col("year") + k,
-            nw.col("exports_cents").alias(f"x{k}"),
-            nw.col("imports_cents").alias(f"m{k}"),
-            nw.col("export_markets").alias(f"n{k}"),
-            "goods",
-            "services",
-        )
-        spare = [] if k == 1 else [f"m{k}", f"n{k}", "goods", "services"]
-        rows = rows.join(lagged.drop(*spare), on=["firm", "year"], how="left")
+    years_back = range(1, LOOK_BACK + 1)
+    totals = panel.firm_trade.rename({"year": "traded"}).with_columns(nw.col("traded").cast(nw.Int64))
+    recent = rows.select("firm", "year").unique().join(totals, on="firm", how="inner")
+    recent = recent.with_columns(back=nw.col("year") - nw.col("traded")).filter(nw.col("back").is_between(1, LOOK_BACK))
+    last = {"m1": "imports_cents", "n1": "export_markets", "goods": "goods", "services": "services"}
+    wanted = {f"x{k}": (k, "exports_cents") for k in years_back} | {name: (1, of) for name, of in last.items()}
+    summed = recent.group_by("firm", "year").agg(
+        *(nw.when(nw.col("back") == k).then(nw.col(of)).max().alias(name) for name, (k, of) in wanted.items())
+    )
+    rows = rows.join(summed, on=["firm", "year"], how="left")
     active = [
         nw.when((nw.col(f"x{k}") > floor).fill_null(False)).then(nw.lit("1")).otherwise(nw.lit("0"))
         for k in range(LOOK_BACK, 0, -1)

@@ -119,13 +119,16 @@ def _rules(panel: Panel) -> list[Rule]:
 def _with_path(rows: Lazy, panel: Panel) -> Lazy:
     """Add yearly exports from t-4 to t+3 in EUR, and the outcome."""
     horizon = panel.definitions.indicator_horizon
-    exports = panel.pair_years.select(
-        "firm", "market", nw.col("year").cast(nw.Int64), eur=nw.col("exports_cents").cast(nw.Float64) / 100.0
-    )
     names = {k: _name(k) for k in range(-LOOK_BACK, horizon + 1)}
-    for k, name in names.items():
-        shifted = exports.select("firm", "market", nw.col("year") - k, nw.col("eur").clip(0.0).alias(name))
-        rows = rows.join(shifted, on=KEY, how="left").with_columns(nw.col(name).fill_null(0.0))
+    exports = panel.pair_years.select("firm", "market", "exports_cents", traded=nw.col("year").cast(nw.Int64))
+    near = rows.select(*KEY).join(exports, on=["firm", "market"], how="inner")
+    near = near.with_columns(offset=nw.col("traded") - nw.col("year"))
+    near = near.filter(nw.col("offset").is_between(-LOOK_BACK, horizon))
+    eur = nw.col("exports_cents").cast(nw.Float64).clip(0.0) / 100.0
+    years = near.group_by(*KEY).agg(
+        *(nw.when(nw.col("offset") == k).then(eur).max().alias(name) for k, name in names.items())
+    )
+    rows = rows.join(years, on=KEY, how="left").with_columns(nw.col(*names.values()).fill_null(0.0))
     after = sum((nw.col(names[k]) for k in range(1, horizon + 1)), start=nw.lit(0.0))
     return rows.with_columns(outcome=after / float(horizon) - nw.col(names[0]))
 
