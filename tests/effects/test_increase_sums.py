@@ -1,10 +1,13 @@
 """Yearly Poisson from sums over alike pairs, and who is counted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from missie_impact.effects.increase.increase import IncreaseOptions, export_increase
+from missie_impact.errors import SettingsError
 from missie_impact.numerics.poisson import fit_poisson
 from missie_impact.risksets.riskset import RiskSet
 
@@ -82,3 +85,19 @@ def test_treated_where_nobody_is_comparable_are_not_counted():
     some = frame[list(BEFORE)].sum(axis=1) > 0
     found = export_increase(riskset(frame), cluster="firm", controls=["C(kind)"], options=OPTIONS)
     assert found.groups[0].counts.n_treated == int(frame.loc[some, "treated"].sum()) - 5
+
+
+def test_some_measures_are_those_of_all():
+    risk = riskset(table())
+    whole = export_increase(risk, cluster="firm", controls=None, options=OPTIONS)
+    some = replace(OPTIONS, measures=("yearly", "growers"))
+    part = export_increase(risk, cluster="firm", controls=None, options=some)
+    scales = ("grower_share_difference", "grower_share_with", "grower_share_without")
+    assert part.groups[0].scales == (*scales, "mean_ratio_yearly", "mean_ratio_yearly_winsorised")
+    for scale in part.groups[0].scales:
+        assert part.effect(scale) == whole.effect(scale)
+
+
+def test_an_unknown_measure_is_named():
+    with pytest.raises(SettingsError, match=r"measures.*levels"):
+        IncreaseOptions(measures=("growers", "levels"))

@@ -150,8 +150,7 @@ def _fit(y: Floats, design: Design, weight: Floats, family: Family) -> tuple[Flo
         change = float(np.sqrt((weight * slope) @ (moved - eta) ** 2 / (weight @ slope)))
         coef, eta, value = new, moved, tried
         if change < CLOSE:
-            mean = _mean(eta, family)
-            return coef, _inverse(design.crossproduct(weight * _slope(mean, family))), weight * (y - mean)
+            return coef, inverse, weight * (y - _mean(eta, family))
     raise ConvergenceError(f"{family}: no optimum within {STEPS} steps; look for controls that separate zeros.")
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from missie_impact.effects.increase.counterfactual import CounterfactualOptions, counterfactual_indicator
 from missie_impact.effects.increase.increase import IncreaseOptions, export_increase
-from missie_impact.effects.result import Effect
+from missie_impact.effects.increase.increase_parts import Measure
 from missie_impact.panel import Panel, build_panel
 from missie_impact.risksets import increase_risk_set
 from missie_impact.simulation.markets import load_calendar, load_markets
@@ -43,17 +43,29 @@ TRUTH_FIRMS = 120_000
 WINSOR_EUR = 5e6  # fixed beforehand: about the 97th percentile of a pair's yearly exports
 HORIZON = 3
 COHORTS = tuple(range(2012, 2020))
-MATCHINGS = ("with_last_year", "without_last_year")
-WINSORISED = IncreaseOptions(winsorise_eur=WINSOR_EUR)
-YEARLY = {"mean_ratio_yearly": "mean_ratio", "mean_ratio_yearly_winsorised": "mean_ratio_winsorised_yearly"}
-SCALES = YEARLY | {
-    "mean_ratio": "mean_ratio",
-    "mean_ratio_winsorised": "mean_ratio_winsorised",
-    "att_eur": "att_eur",
-    "att_eur_winsorised": "att_eur_winsorised",
-    "grower_share_difference": "grower_share_difference",
-    "export_share_difference": "export_share_difference",
+SCALES: dict[str, dict[str, str]] = {  # by question: scale -> estimand
+    "winsorised": {
+        "mean_ratio_winsorised": "mean_ratio_winsorised",
+        "att_eur_winsorised": "att_eur_winsorised",
+        "grower_share_difference": "grower_share_difference",
+    },
+    "raw": {
+        "mean_ratio": "mean_ratio",
+        "att_eur": "att_eur",
+        "export_share_difference": "export_share_difference",
+    },
+    "yearly": {
+        "mean_ratio_yearly": "mean_ratio",
+        "mean_ratio_yearly_winsorised": "mean_ratio_winsorised_yearly",
+    },
 }
+MEASURES: dict[str, tuple[Measure, ...]] = {
+    "winsorised": ("winsorised", "growers"),
+    "raw": ("amounts", "extensive"),
+    "yearly": ("yearly",),
+}
+MATCHINGS = {"indicator": "with_last_year", "bracket": "without_last_year"}  # by question
+QUESTIONS = (*SCALES, *MATCHINGS)
 FIGURES = {"share_growers": "share_growers_pp", "share_pairs": "share_pairs_pp"}
 
 
@@ -169,31 +181,31 @@ def true_values(out: Path, regime: Regime, worlds: int, *, progress: bool | None
     return table.assign(n_units=int(each["share_pairs"][:, 0].sum())).rename_axis("estimand")
 
 
-def _increase(panel: Panel) -> dict[str, list[float]]:
-    return _of_scales(export_increase(increase_risk_set(panel), cluster="firm", options=WINSORISED), SCALES)
-
-
-def _yearly(panel: Panel) -> dict[str, list[float]]:
-    """The ratios with fixed effects alone, which `_increase` gives too."""
-    effect = export_increase(increase_risk_set(panel), cluster="firm", estimator="poisson", options=WINSORISED)
-    return _of_scales(effect, YEARLY)
-
-
-def _of_scales(effect: Effect, scales: Mapping[str, str]) -> dict[str, list[float]]:
+def _increase(panel: Panel, questions: Sequence[str]) -> dict[str, list[float]]:
+    asked = [question for question in questions if question in SCALES]
+    if not asked:
+        return {}
+    measures = tuple(measure for question in asked for measure in MEASURES[question])
+    options = IncreaseOptions(winsorise_eur=WINSOR_EUR, measures=measures)
+    effect = export_increase(increase_risk_set(panel), cluster="firm", options=options)
     found = {}
-    for scale, estimand in scales.items():
-        one = effect.effect(scale)
-        found[f"{estimand}; export_increase, {scale}"] = [one.estimate, one.conf_low, one.conf_high]
+    for question in asked:
+        for scale, estimand in SCALES[question].items():
+            one = effect.effect(scale)
+            found[f"{estimand}; export_increase, {scale}"] = [one.estimate, one.conf_low, one.conf_high]
     return found
 
 
-def _indicator(panel: Panel) -> dict[str, list[float]]:
+def _indicator(panel: Panel, questions: Sequence[str]) -> dict[str, list[float]]:
+    matchings = [matching for question, matching in MATCHINGS.items() if question in questions]
+    if not matchings:
+        return {}
     options = CounterfactualOptions(placebo=False)
     made = counterfactual_indicator(
-        panel, COHORTS, by=None, instruments=["mission"], matchings=MATCHINGS, options=options
+        panel, COHORTS, by=None, instruments=["mission"], matchings=matchings, options=options
     )
     found = {}
-    for matching in MATCHINGS:
+    for matching in matchings:
         for figure, estimand in FIGURES.items():
             line = made.row(figure, matching=matching)
             ends = [float(cast(float, line[name])) for name in ("difference", "conf_low", "conf_high")]
@@ -201,28 +213,19 @@ def _indicator(panel: Panel) -> dict[str, list[float]]:
     return found
 
 
-QUESTIONS: dict[str, Callable[[Panel], dict[str, list[float]]]] = {
-    "increase": _increase,
-    "yearly": _yearly,
-    "indicator": _indicator,
-}
-KEYS = {
-    "increase": {f"{estimand}; export_increase, {scale}" for scale, estimand in SCALES.items()},
-    "yearly": {f"{estimand}; export_increase, {scale}" for scale, estimand in YEARLY.items()},
-    "indicator": {f"{e}; counterfactual_indicator, {matching}" for matching in MATCHINGS for e in FIGURES.values()},
-}
+def _keys(question: str) -> set[str]:
+    if question in SCALES:
+        return {f"{estimand}; export_increase, {scale}" for scale, estimand in SCALES[question].items()}
+    return {f"{estimand}; counterfactual_indicator, {MATCHINGS[question]}" for estimand in FIGURES.values()}
 
 
 def estimate_once(regime: Regime, seed: int, firms: int, questions: Sequence[str]) -> dict[str, list[float]]:
     """Draw registers once and estimate: "estimand; estimator" -> estimate, conf_low, conf_high (NaN where it fails)."""
-    found: dict[str, list[float]] = {}
     with simulate_registers(
         seed, firms=firms, truth=regime.truth, selection=regime.selection, flows="goods_exports", progress=False
     ) as registers:
         panel = build_panel(registers)
-        for question in questions:
-            found |= QUESTIONS[question](panel)
-    return found
+        return _increase(panel, questions) | _indicator(panel, questions)
 
 
 def summary(regime: Regime, truth: pd.DataFrame, draws: Sequence[Mapping[str, Sequence[float]]]) -> pd.DataFrame:
@@ -252,7 +255,7 @@ def run_regime(
     out.mkdir(parents=True, exist_ok=True)
     journal = out / f"{regime.name}-{firms}.jsonl"
     done = read_journal(journal)
-    todo = {seed: [q for q in questions if not done.get(seed, {}).keys() >= KEYS[q]] for seed in seeds}
+    todo = {seed: [q for q in questions if not done.get(seed, {}).keys() >= _keys(q)] for seed in seeds}
     hide = None if progress is None else not progress
     for seed in tqdm([s for s in seeds if todo[s]], desc=regime.name, unit="register", disable=hide, file=sys.stderr):
         add_to_journal(journal, seed, estimate_once(regime, seed, firms, todo[seed]))
@@ -269,11 +272,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--firms", type=int, default=20_000, help="firms per register")
     parser.add_argument("--worlds", type=int, default=40, help=f"worlds of {TRUTH_FIRMS:,} firms behind each truth")
     parser.add_argument("--regime", choices=[regime.name for regime in REGIMES], help="one regime only")
-    parser.add_argument("--question", choices=list(QUESTIONS), action="append", help="these questions only")
+    parser.add_argument("--question", choices=QUESTIONS, action="append", help="these questions only")
     asked = parser.parse_args(arguments)
     chosen = [regime for regime in REGIMES if asked.regime in (None, regime.name)]
     seeds = range(FIRST_SEED + asked.skip, FIRST_SEED + asked.draws)
-    questions = asked.question or ["increase", "indicator"]
+    questions = asked.question or QUESTIONS
     parts = [run_regime(asked.out, regime, seeds, asked.firms, asked.worlds, questions) for regime in chosen]
     table = pd.concat(parts, ignore_index=True)
     table.to_csv(asked.out / "increase_coverage.csv", index=False)

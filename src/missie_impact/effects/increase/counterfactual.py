@@ -20,9 +20,11 @@ from missie_impact.effects.increase.counterfactual_pool import (
     MATCHINGS,
     PATH_YEARS,
     Matching,
+    Tables,
     Trial,
     make_pool,
-    trial_paths,
+    supported_pairs,
+    trial_tables,
 )
 from missie_impact.effects.increase.counterfactual_result import HEAVY, CounterfactualIndicator
 from missie_impact.errors import NoParticipantError, SettingsError
@@ -32,7 +34,6 @@ from missie_impact.indicator.sums import base_years
 from missie_impact.numerics.covariance import interval
 from missie_impact.numerics.tails import bootstrap_interval, leave_one_out, resample, smaller_size, top_shares
 from missie_impact.panel import Panel
-from missie_impact.registers.engine import Lazy
 
 MIN_FIRMS = 10
 
@@ -187,14 +188,15 @@ class _Work:
         found: list[dict[str, Matched]] = [{} for _ in matchings]
         steps: list[list[FlowStep]] = [[] for _ in matchings]
         balance: list[list[pd.DataFrame]] = [[] for _ in matchings]
+        supports = supported_pairs(self.panel, self.instruments)
         for trial in trials:
-            paths = trial_paths(self.panel, trial)
+            tables = trial_tables(self.panel, trial, supports)
             for k, matching in enumerate(matchings):
-                matched, passed = self._matched(paths, trial, matching)
+                matched, passed = self._matched(tables, matching)
                 found[k][str(trial.support)] = matched
                 steps[k] += passed
                 balance[k].append(matched.balance.assign(cohort=str(trial.support), matching=matching.name))
-            self.panel.engine.forget(paths)
+            tables.forget(self.panel)
         return [
             _Run(
                 pd.DataFrame(list(self._lines(found[k], matching))),
@@ -204,19 +206,18 @@ class _Work:
             for k, matching in enumerate(matchings)
         ]
 
-    def _matched(self, paths: Lazy, trial: Trial, matching: Matching) -> tuple[Matched, list[FlowStep]]:
-        pool = make_pool(self.panel, paths, trial, matching, self.instruments, self.seed)
+    def _matched(self, tables: Tables, matching: Matching) -> tuple[Matched, list[FlowStep]]:
         matched = matched_pairs(
-            pool.rows,
+            make_pool(self.panel, tables, matching, self.seed),
             matching,
             self.panel.definitions,
             ratio=self.options.ratio,
             caliper_sd=self.options.caliper_sd,
             seed=self.seed,
         )
-        firms = int(matched.treated["firm"].nunique())
+        trial, firms = tables.trial, int(matched.treated["firm"].nunique())
         last = FlowStep(f"{trial.support}: matched", len(matched.treated), firms, firms, "no comparable pair")
-        return self._grouped(matched, trial), [*pool.steps, last]
+        return self._grouped(matched, trial), [*tables.steps, last]
 
     def _grouped(self, matched: Matched, trial: Trial) -> Matched:
         """Add the indicator's group of the support year to supported pairs and to their matches."""

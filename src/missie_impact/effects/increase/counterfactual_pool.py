@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import narwhals as nw
 import numpy as np
@@ -15,15 +16,16 @@ from missie_impact.indicator.paths import all_paths, year_column
 from missie_impact.panel import Panel
 from missie_impact.panel.size import size_class
 from missie_impact.registers.engine import Lazy
-from missie_impact.risksets.covariates import EXPORTS_FROM_EUR, add_country_group
+from missie_impact.risksets.covariates import EXPORTS_FROM_EUR, add_country_group, register_logs
 from missie_impact.risksets.sampling import keyed_uniform
 from missie_impact.risksets.trials import with_life
 
 PATH_YEARS = 4
 LEVELS_FROM_EUR = tuple(4**k for k in range(2, 16))  # classes of the mean yearly exports of a pair
 CONTROLS_PER_PAIR = 15  # candidates drawn for each supported pair, where there are more
-CELL = ["size", "sector", "market_group", "active", "level_class"]
 PAIR = ["firm", "market"]
+TOTALS = {"firm_cents": "exports_cents", "firm_markets": "export_markets"}
+T = TypeVar("T", nw.Expr, "pd.Series[int]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,35 +71,58 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
-    """Rows of a trial: firm, market, cohort (the base year), treated, covariates, exports t-4..t+horizon in cents."""
+class Tables:
+    """What all matchings of a trial share; stored tables are let go of by :meth:`forget`.
 
-    rows: pd.DataFrame
+    Attributes
+    ----------
+    trial : support year and base year
+    paths : exports of all pairs in t-4..t+horizon
+    firms : who can be in the trial, with what is known of them before the base year; exports and markets by year
+    groups : market, its group, and numbers of both
+    supported : pairs in the comparison, with their exports
+    washed : pairs with support in the years before
+    candidates, markets : firms without support, and markets, by number, in the engine
+    steps : who is lost so far
+    """
+
+    trial: Trial
+    paths: Lazy
+    firms: pd.DataFrame
+    groups: pd.DataFrame
+    supported: pd.DataFrame
+    washed: pd.DataFrame
+    candidates: Lazy
+    markets: Lazy
     steps: tuple[FlowStep, ...]
 
+    def forget(self, panel: Panel) -> None:
+        """Let go of the stored tables."""
+        panel.engine.forget(self.paths, self.candidates, self.markets)
 
-def trial_paths(panel: Panel, trial: Trial) -> Lazy:
-    """Store the exports of all pairs in t-4..t+horizon, for every matching of a trial."""
-    return all_paths(panel, trial.base, range(-PATH_YEARS, panel.definitions.indicator_horizon + 1))
+
+def supported_pairs(panel: Panel, instruments: Sequence[str] | None) -> pd.DataFrame:
+    """Return firm, market, year of all support that counts."""
+    wanted = panel.supports
+    if instruments is not None:
+        wanted = wanted.filter(nw.col("instrument").is_in(list(instruments)))
+    return panel.collect(wanted.select(*PAIR, "year").unique(), sort_by=[*PAIR, "year"])
 
 
-def make_pool(
-    panel: Panel, paths: Lazy, trial: Trial, matching: Matching, instruments: Sequence[str] | None, seed: int
-) -> Pool:
-    """Return the supported pairs of a trial and candidates without support.
+def trial_tables(panel: Panel, trial: Trial, supports: pd.DataFrame) -> Tables:
+    """Return the supported pairs of a trial and the firms without support that they can be compared with.
 
     Both arms: the firm is in the register in the year before the support (and before the base year) and exists in the
-    year of the support, the pair had no support in the years of the wash-out. Candidates belong to firms without any
-    support in the support year. Pairs with exports in the years of the matching are drawn per cell (size, sector,
-    market group, active years, level); for supported pairs without any, firms of the same size, sector and class of
-    exports are drawn for the same market. ``paths`` as of :func:`trial_paths`.
+    year of the support, the pair had no support in the years of the wash-out. Candidates are firms without any support
+    in the support year.
     """
-    supports = _supports(panel, trial, instruments)
-    treated = supports.loc[supports["year"] == trial.support, PAIR].drop_duplicates()
+    year = supports["year"]
+    treated = supports.loc[year == trial.support, PAIR].drop_duplicates()
     if treated.empty:
         raise NoParticipantError(f"counterfactual indicator: no linked supported firm in {trial.support}.")
-    washed = supports.loc[supports["year"] < trial.support, PAIR].drop_duplicates().assign(washed=True)
-    firms = _firms(panel, trial, matching)
+    since = trial.base - panel.definitions.washout
+    washed = supports.loc[(year >= since) & (year < trial.support), PAIR].drop_duplicates().assign(washed=True)
+    firms = _firms(panel, trial, set(supports.loc[year < trial.base, "firm"]))
     known = treated.merge(firms[["firm"]], on="firm")
     kept = _without(known, washed)
     if kept.empty:
@@ -105,28 +130,54 @@ def make_pool(
             f"counterfactual indicator, {trial.support}: every supported pair had support in the years before, or "
             "belongs to a firm that was not in the register."
         )
-    busy = firms["firm"].isin(set(treated["firm"]))
-    if busy.all():
+    firms = _numbered(firms.assign(busy=firms["firm"].isin(set(treated["firm"]))))
+    if firms["busy"].all():
         raise NoParticipantError(
             f"counterfactual indicator, {trial.support}: expected firms without support to compare with, found none."
         )
-    kept = kept.merge(firms, on="firm").merge(_groups(panel, trial.base), on="market")
-    own = _with_level(_exports(panel, paths, kept[PAIR]), matching)
-    kept = kept.merge(own[[*PAIR, "active", "level_class"]], on=PAIR)
-    active = _active_candidates(panel, paths, trial, matching, firms[~busy], kept, seed)
-    idle = _idle_candidates(firms[~busy], kept[kept["active"] == 0], seed)
-    drawn = pd.concat([active.assign(idle=False), idle.assign(idle=True)], ignore_index=True).drop_duplicates(PAIR)
-    others = _without(drawn, washed).assign(treated=0)
-    both = pd.concat([kept[PAIR].assign(treated=1, idle=kept["active"] == 0), others], ignore_index=True)
-    rows = _with_level(_exports(panel, paths, both).assign(cohort=np.int64(trial.base)), matching)
-    rows = rows[rows["idle"] == (rows["active"] == 0)]  # a firm drawn for a market where it exports after all
-    rows = rows.merge(firms, on="firm").merge(_groups(panel, trial.base), on="market")
+    groups = _groups(panel, trial.base)
+    paths = all_paths(panel, trial.base, range(-PATH_YEARS, panel.definitions.indicator_horizon + 1))
     steps = (
         _step(f"{trial.support}: supported pairs", treated, ""),
         _step(f"{trial.support}: in the register", known, "firm not in the register the year before, or ceased"),
         _step(f"{trial.support}: no support in the years before", kept, "pair supported in the years before"),
     )
-    return Pool(rows.sort_values(PAIR, ignore_index=True), steps)
+    return Tables(
+        trial=trial,
+        paths=paths,
+        firms=firms,
+        groups=groups,
+        supported=_exports(panel, paths, kept),
+        washed=washed,
+        candidates=panel.engine.take(firms.loc[~firms["busy"], ["firm", "stratum", "firm_code"]]),
+        markets=panel.engine.take(groups[["market", "group_code", "market_code"]]),
+        steps=steps,
+    )
+
+
+def make_pool(panel: Panel, tables: Tables, matching: Matching, seed: int) -> pd.DataFrame:
+    """Return the supported pairs of a trial and candidates without support, with what is known before the base year.
+
+    Pairs with exports in the years of the matching are drawn per cell (size, sector, market group, active years,
+    level); for supported pairs without any, firms of the same size, sector and class of exports are drawn for the same
+    market.
+
+    Returns
+    -------
+    firm, market, cohort (the base year), treated, covariates, exports t-4..t+horizon in cents
+    """
+    firms = _known_by(tables.firms, matching)
+    described = tables.groups[["market", "market_group", "group_code"]]
+    kept = _with_level(tables.supported, matching).merge(firms, on="firm").merge(described, on="market")
+    active = _active_candidates(panel, tables, matching, kept, seed)
+    idle = _idle_candidates(firms[~firms["busy"]], kept[kept["active"] == 0], seed)
+    others = pd.concat([active, _exports(panel, tables.paths, idle.drop_duplicates(PAIR))], ignore_index=True)
+    others = _with_level(_without(others, tables.washed), matching)
+    # a firm drawn for a market where it exports after all comes a second time, or does not belong to the idle
+    others = others[others["idle"] == (others["active"] == 0)].drop(columns="idle")
+    others = others.merge(firms, on="firm").merge(described, on="market")
+    rows = pd.concat([kept.assign(treated=1), others.assign(treated=0)], ignore_index=True)
+    return rows.assign(cohort=np.int64(tables.trial.base)).sort_values(PAIR, ignore_index=True)
 
 
 def _step(name: str, pairs: pd.DataFrame, reason: str) -> FlowStep:
@@ -134,49 +185,76 @@ def _step(name: str, pairs: pd.DataFrame, reason: str) -> FlowStep:
     return FlowStep(name, len(pairs), n, n, reason)
 
 
-def _supports(panel: Panel, trial: Trial, instruments: Sequence[str] | None) -> pd.DataFrame:
-    year = nw.col("year")
-    wanted = panel.supports.filter((year >= trial.base - panel.definitions.washout) & (year <= trial.support))
-    if instruments is not None:
-        wanted = wanted.filter(nw.col("instrument").is_in(list(instruments)))
-    return panel.collect(wanted.select(*PAIR, "year").unique(), sort_by=[*PAIR, "year"])
-
-
 def _without(pairs: pd.DataFrame, washed: pd.DataFrame) -> pd.DataFrame:
     flagged = pairs.merge(washed, on=PAIR, how="left")
     return flagged[flagged["washed"].isna()].drop(columns="washed")
 
 
-def _firms(panel: Panel, trial: Trial, matching: Matching) -> pd.DataFrame:
-    """Firms that can be in the trial, with what is known of them before the base year."""
-    before = trial.base - 1
-    seen = panel.firm_years.filter(nw.col("year") == before).select(
-        "firm",
-        size_class(panel.definitions.size_indicator, panel.definitions).alias("size"),
-        nw.col("sector").fill_null("unknown").str.slice(0, 2).alias("sector"),
-        nw.col("workers").fill_null(0.0).clip(1.0).log().alias("log_workers"),
+def _firms(panel: Panel, trial: Trial, earlier: set[int]) -> pd.DataFrame:
+    """Firms that can be in the trial, with what is known of them before the base year; ``earlier`` had support."""
+    known = register_logs()
+    seen = (
+        panel.firm_years.filter(nw.col("year") == trial.base - 1)
+        .with_columns(year=nw.lit(trial.base))
+        .select(
+            "firm",
+            size_class(panel.definitions.size_indicator, panel.definitions).alias("size"),
+            nw.col("sector").fill_null("unknown").str.slice(0, 2).alias("sector"),
+            *(value.cast(nw.Float64).fill_null(0.0).alias(name) for name, value in known.items()),
+        )
     )
     if trial.is_placebo:
         later = panel.firm_years.filter(nw.col("year") == trial.support - 1).select("firm")
         seen = seen.join(later, on="firm", how="semi")
     # Who got support existed in the year of it; a firm that ceased before it could not have got it.
     seen = with_life(seen.with_columns(year=nw.lit(trial.support).cast(nw.Int64)), panel)
-    seen = seen.filter(nw.col("in_register") == 1).select("firm", "size", "sector", "log_workers")
-    year = trial.base + min(matching.years[-1], -1)
-    totals = panel.firm_trade.filter(nw.col("year") == year).select("firm", "exports_cents", "export_markets")
+    seen = seen.filter(nw.col("in_register") == 1).select("firm", "size", "sector", *known)
+    back = trial.base - nw.col("year").cast(nw.Int64)
+    years = panel.firm_trade.with_columns(back=back).filter(nw.col("back").is_between(1, PATH_YEARS))
+    totals = years.group_by("firm").agg(
+        *(
+            nw.when(nw.col("back") == k).then(nw.col(of)).max().alias(f"{name}_{k}")
+            for k in range(1, PATH_YEARS + 1)
+            for name, of in TOTALS.items()
+        )
+    )
     rows = panel.collect(seen.join(totals, on="firm", how="left"), sort_by=["firm"])
-    eur = rows["exports_cents"].fillna(0).to_numpy(dtype=np.float64) / 100
-    return rows.drop(columns=["exports_cents", "export_markets"]).assign(
+    of_years = {c: rows[c].fillna(0).to_numpy(dtype=np.float64) for c in rows.columns if c.startswith(tuple(TOTALS))}
+    return rows.assign(**of_years, supported_before=rows["firm"].isin(earlier).astype(np.float64))
+
+
+def _numbered(firms: pd.DataFrame) -> pd.DataFrame:
+    """Number firms without support, and strata of size and sector among them; -1 where there are none."""
+    free = ~firms["busy"]
+    stratum = firms[free].groupby(["size", "sector"], sort=True).ngroup()
+    numbers = firms.loc[free, ["size", "sector"]].assign(stratum=stratum).drop_duplicates()
+    code = np.where(free, np.cumsum(free) - 1, -1)
+    joined = firms.merge(numbers, on=["size", "sector"], how="left")
+    return joined.assign(stratum=joined["stratum"].fillna(-1).astype(np.int64), firm_code=code.astype(np.int64))
+
+
+def _known_by(firms: pd.DataFrame, matching: Matching) -> pd.DataFrame:
+    """Firms with the totals that a matching knows: of the last year of its path, or the year before."""
+    years = [-k for k in matching.years if k < 0] or [1]
+    eur = firms[f"firm_cents_{min(years)}"].to_numpy() / 100
+    traded = sum((firms[f"firm_cents_{k}"] > 0).to_numpy(dtype=np.float64) for k in years)
+    spare = [c for c in firms.columns if c.startswith(tuple(TOTALS))]
+    return firms.drop(columns=spare).assign(
         log_exports=np.log1p(eur),
-        log_markets=np.log1p(rows["export_markets"].fillna(0).to_numpy(dtype=np.float64)),
+        log_markets=np.log1p(firms[f"firm_markets_{min(years)}"].to_numpy()),
+        years_exporting=traded,
         exports_class=np.searchsorted(EXPORTS_FROM_EUR, eur, side="right"),
     )
 
 
 def _groups(panel: Panel, year: int) -> pd.DataFrame:
+    """Market, market_group, and a number of each."""
     markets = panel.registers.markets.select("market").with_columns(year=nw.lit(year).cast(nw.Int64))
     named = panel.collect(add_country_group(markets, panel), sort_by=["market"])
-    return named[["market", "country_group"]].rename(columns={"country_group": "market_group"})
+    code, _ = pd.factorize(named["country_group"], sort=True)
+    return pd.DataFrame({"market": named["market"], "market_group": named["country_group"], "group_code": code}).assign(
+        market_code=np.arange(len(named))
+    )
 
 
 def _exports(panel: Panel, paths: Lazy, pairs: pd.DataFrame) -> pd.DataFrame:
@@ -197,67 +275,46 @@ def _with_level(rows: pd.DataFrame, matching: Matching) -> pd.DataFrame:
     )
 
 
-def _active_candidates(
-    panel: Panel,
-    paths: Lazy,
-    trial: Trial,
-    matching: Matching,
-    firms: pd.DataFrame,
-    kept: pd.DataFrame,
-    seed: int,
-) -> pd.DataFrame:
+def _active_candidates(panel: Panel, tables: Tables, matching: Matching, kept: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Draw pairs with exports in the years of the matching, some for each supported pair of their cell."""
-    strata = firms[["size", "sector"]].drop_duplicates().sort_values(["size", "sector"], ignore_index=True)
-    strata = strata.assign(stratum=np.arange(len(strata)))
-    numbered = firms[["firm", "size", "sector"]].merge(strata, on=["size", "sector"])[["firm", "stratum"]]
-    numbered = numbered.sort_values("firm", ignore_index=True).assign(firm_code=lambda f: np.arange(len(f)))
-    groups = _groups(panel, trial.base)
-    names = sorted(groups["market_group"].unique())
-    groups = groups.assign(group_code=groups["market_group"].map(names.index), market_code=np.arange(len(groups)))
-    of_firms = panel.engine.take(numbered)
-    of_markets = panel.engine.take(groups[["market", "group_code", "market_code"]])
-    stored = panel.engine.store(_celled(paths, matching, of_firms, of_markets), "counterfactual_candidates")
+    stored = panel.engine.store(_celled(tables, matching), "counterfactual_candidates")
     have = panel.collect(stored.group_by("cell").agg(nw.len().cast(nw.Int64).alias("n")), sort_by=["cell"])
-    wanted = _wanted(kept, strata, names)
-    share = have.merge(wanted, on="cell")
+    share = have.merge(_wanted(kept), on="cell")
     share = share.assign(share=(CONTROLS_PER_PAIR * share["wanted"] / share["n"]).clip(upper=1.0))
     shares = panel.engine.take(share[["cell", "share"]])
     drawn = stored.join(shares, on="cell", how="inner").filter(
         keyed_uniform(nw.col("firm_code"), nw.col("market_code"), seed) < nw.col("share")
     )
-    found = panel.collect(drawn.select(*PAIR), sort_by=PAIR)
-    panel.engine.forget(of_firms, of_markets, stored, shares)
-    return found
+    found = panel.collect(drawn.drop("firm_code", "market_code", "cell", "share"), sort_by=PAIR)
+    panel.engine.forget(stored, shares)
+    return found.assign(idle=False)
 
 
-def _celled(paths: Lazy, matching: Matching, firms: Lazy, markets: Lazy) -> Lazy:
-    """Pairs of these firms with exports in the years of the matching, with the number of their cell."""
+def _celled(tables: Tables, matching: Matching) -> Lazy:
+    """Pairs of candidates with exports in the years of the matching: their paths, and the number of their cell."""
     years = [nw.col(year_column(k)) for k in matching.years]
-    summed = paths.select(
-        *PAIR,
-        total=sum(years, start=nw.lit(0).cast(nw.Int64)),
-        active=sum((nw.when(x > 0).then(1).otherwise(0).cast(nw.Int64) for x in years), start=nw.lit(0).cast(nw.Int64)),
-    ).filter(nw.col("active") > 0)
-    mean_eur = nw.col("total").cast(nw.Float64) / (100.0 * len(years))
-    level: nw.Expr = nw.lit(0).cast(nw.Int64)
+    nothing = nw.lit(0).cast(nw.Int64)
+    active = sum((nw.when(x > 0).then(1).otherwise(0).cast(nw.Int64) for x in years), start=nothing)
+    mean_eur = sum(years, start=nothing).cast(nw.Float64) / (100.0 * len(years))
+    level: nw.Expr = nothing
     for bound in LEVELS_FROM_EUR:
         level = level + nw.when(mean_eur >= float(bound)).then(1).otherwise(0).cast(nw.Int64)
-    joined = summed.join(firms, on="firm", how="inner").join(markets, on="market", how="inner")
-    return joined.with_columns(level=level).select(
-        *PAIR, "firm_code", "market_code", _number("stratum", "group_code", "active", "level").alias("cell")
-    )
+    rows = tables.paths.with_columns(active=active, level=level).filter(nw.col("active") > 0)
+    joined = rows.join(tables.candidates, on="firm", how="inner").join(tables.markets, on="market", how="inner")
+    cell = _number(nw.col("stratum").cast(nw.Int64), nw.col("group_code"), nw.col("active"), nw.col("level"))
+    return joined.with_columns(cell=cell).drop("stratum", "group_code", "active", "level")
 
 
-def _number(stratum: str, group: str, active: str, level: str) -> nw.Expr:
-    return ((nw.col(stratum).cast(nw.Int64) * 10 + nw.col(group)) * 10 + nw.col(active)) * 100 + nw.col(level)
+def _number(stratum: T, group: T, active: T, level: T) -> T:
+    return ((stratum * 10 + group) * 10 + active) * 100 + level
 
 
-def _wanted(kept: pd.DataFrame, strata: pd.DataFrame, groups: list[str]) -> pd.DataFrame:
+def _wanted(kept: pd.DataFrame) -> pd.DataFrame:
     """Number of supported pairs per cell, also counted in the neighbouring classes of level."""
-    rows = kept[kept["active"] > 0].merge(strata, on=["size", "sector"])
-    code = (rows["stratum"] * 10 + rows["market_group"].map(groups.index)) * 10 + rows["active"]
-    spread = pd.concat([code * 100 + (rows["level_class"] + d).clip(0, len(LEVELS_FROM_EUR)) for d in (-1, 0, 1)])
-    counted = spread.astype("int64").value_counts()
+    rows = kept[(kept["active"] > 0) & (kept["stratum"] >= 0)]
+    near = [(rows["level_class"] + d).clip(0, len(LEVELS_FROM_EUR)) for d in (-1, 0, 1)]
+    cells = [_number(rows["stratum"], rows["group_code"], rows["active"], level) for level in near]
+    counted = pd.concat(cells).astype("int64").value_counts()
     return pd.DataFrame({"cell": counted.index.to_numpy(), "wanted": counted.to_numpy()})
 
 
@@ -276,5 +333,6 @@ def _idle_candidates(firms: pd.DataFrame, idle: pd.DataFrame, seed: int) -> pd.D
         {
             "firm": ordered["firm"].to_numpy()[place.reshape(-1)],
             "market": np.repeat(asked["market"].to_numpy(), CONTROLS_PER_PAIR),
+            "idle": True,
         }
     )

@@ -15,7 +15,7 @@ from missie_impact.definitions import DEFAULT_CONTROLS
 from missie_impact.effects.fitting.estimate import AlsoCluster
 from missie_impact.effects.fitting.groups import FEW_TREATED_CLUSTERS, each_group
 from missie_impact.effects.fitting.rows import ClusterChoice, Group, Mask, Request, Rows, Source, parts, read_rows
-from missie_impact.effects.increase.increase_parts import NAMES, YEARLY, Amounts, measure, yearly_only
+from missie_impact.effects.increase.increase_parts import MEASURES, Amounts, Measure, measure, scales_of, yearly_only
 from missie_impact.effects.result import Counts, Effect, GroupResult
 from missie_impact.errors import SchemaError, SettingsError
 from missie_impact.flow import FlowStep
@@ -51,6 +51,8 @@ class IncreaseOptions:
         anew, for cells in which few pairs carry the exports; "sandwich": from scores, as software for Poisson with
         fixed effects, too small there
     conf_level : of intervals
+    measures : what to measure: "amounts", "winsorised", "growers", "extensive" and "intensive" (margin), "yearly"; each
+        but the last is a model of its own. All by default
 
     Examples
     --------
@@ -71,12 +73,16 @@ class IncreaseOptions:
     trends: tuple[str, ...] | None = None
     conf_level: float = 0.95
     yearly_errors: YearlyErrors = "leave_one_out"
+    measures: tuple[Measure, ...] = MEASURES
 
     def __post_init__(self) -> None:
         if self.yearly_errors not in get_args(YearlyErrors):
             raise SettingsError(
                 f"yearly_errors: expected one of {list(get_args(YearlyErrors))}, found {self.yearly_errors!r}."
             )
+        unknown = sorted(set(self.measures) - set(MEASURES))
+        if unknown or not self.measures:
+            raise SettingsError(f"measures: expected some of {list(MEASURES)}, found {unknown or 'none'}.")
         if self.winsorise_eur is not None and not self.winsorise_eur > 0:
             raise SettingsError("winsorise_eur: expected an amount above 0.")
         if not 0.5 < self.conf_level < 1:
@@ -151,7 +157,12 @@ def export_increase(
     request = Request(controls if estimator == "regression" else None, always, None, by, (cluster, *also_cluster))
     rows = read_rows(_with_growers(risk, source), request)
     left_out = options.yearly_errors == "leave_one_out"
-    amounts = replace(_amounts(source, before, after, options), path_counts=bool(controls), leave_one_out=left_out)
+    amounts = replace(
+        _amounts(source, before, after, options),
+        path_counts=bool(controls),
+        leave_one_out=left_out,
+        measures=options.measures if estimator == "regression" else ("yearly",),
+    )
 
     def one(group: Group) -> GroupResult:
         return _group(rows, group, amounts, estimator)
@@ -260,7 +271,7 @@ def _group(rows: Rows, group: Group, amounts: Amounts, estimator: Estimator) -> 
             round(float(frequency[chosen & rows.treated].sum())),
             round(float((frequency * rows.y)[chosen].sum())),
         ),
-        scales=NAMES if estimator == "regression" else NAMES[-YEARLY:],
+        scales=scales_of(amounts.measures),
         values=found.value,
         covariances=covariances,
         degrees={

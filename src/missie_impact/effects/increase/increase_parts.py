@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +15,21 @@ from missie_impact.numerics.cells import Column, Floats
 from missie_impact.numerics.common_ratio import common_ratio
 from missie_impact.numerics.imputed import Family, Imputed, comparable, impute
 
-YEARLY = 2  # of the names, the last ones
-NAMES = (
-    "att_eur", "mean_eur_with", "mean_eur_without", "mean_ratio",
-    "att_eur_winsorised", "mean_ratio_winsorised",
-    "grower_share_difference", "grower_share_with", "grower_share_without",
-    "export_share_difference", "export_share_with", "export_share_without",
-    "mean_ratio_of_exporters", "mean_ratio_yearly", "mean_ratio_yearly_winsorised",
-)  # fmt: skip
+Measure = Literal["amounts", "winsorised", "growers", "extensive", "intensive", "yearly"]
+SCALES: dict[Measure, tuple[str, ...]] = {
+    "amounts": ("att_eur", "mean_eur_with", "mean_eur_without", "mean_ratio"),
+    "winsorised": ("att_eur_winsorised", "mean_ratio_winsorised"),
+    "growers": ("grower_share_difference", "grower_share_with", "grower_share_without"),
+    "extensive": ("export_share_difference", "export_share_with", "export_share_without"),
+    "intensive": ("mean_ratio_of_exporters",),
+    "yearly": ("mean_ratio_yearly", "mean_ratio_yearly_winsorised"),
+}
+MEASURES: tuple[Measure, ...] = get_args(Measure)
+
+
+def scales_of(measures: Sequence[Measure]) -> tuple[str, ...]:
+    """Names of the scales of some measures, in the order of ``MEASURES``."""
+    return tuple(scale for name in MEASURES if name in measures for scale in SCALES[name])
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +44,7 @@ class Amounts:
     firm : (n,) number of the firm, or None
     path_counts : whether models of amounts hold what pairs exported before t
     leave_one_out : whether the yearly ratios take their errors from leaving out each pair
+    measures : those asked for
     """
 
     before: Floats
@@ -45,6 +54,7 @@ class Amounts:
     firm: NDArray[np.intp] | None
     path_counts: bool = True
     leave_one_out: bool = True
+    measures: tuple[Measure, ...] = MEASURES
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +85,15 @@ def measure(rows: Rows, group: Mask, weight: Floats, amounts: Amounts) -> Measur
     used = there & (~rows.treated | comparable(rows.treated, rows.variables, there))
     starters = group & (amounts.before[:, -1] == 0)
     whole, cut = ((_with_path(rows, each) if amounts.path_counts else rows) for each in _both(amounts))
-    parts = [
-        _amount(whole, group, weight, level, notes),
-        _winsorised(cut, group, weight, np.minimum(level, amounts.threshold), amounts.threshold),
-        _shares(rows, group, weight, rows.y, notes, "growers"),
-        _shares(rows, starters, weight, (level > 0).astype(np.float64), notes, "extensive margin"),
-        _ratio_only(whole, group & (level > 0), weight, level, notes),
-        *(_row(_yearly(rows, group, weight, each, notes)) for each in _both(amounts)),
-    ]
+    makers: dict[Measure, Callable[[], Floats]] = {
+        "amounts": lambda: _amount(whole, group, weight, level, notes),
+        "winsorised": lambda: _winsorised(cut, group, weight, np.minimum(level, amounts.threshold), amounts.threshold),
+        "growers": lambda: _shares(rows, group, weight, rows.y, notes, "growers"),
+        "extensive": lambda: _shares(rows, starters, weight, (level > 0).astype(np.float64), notes, "extensive margin"),
+        "intensive": lambda: _ratio_only(whole, group & (level > 0), weight, level, notes),
+        "yearly": lambda: np.concatenate([_row(_yearly(rows, group, weight, each, notes)) for each in _both(amounts)]),
+    }
+    parts = [makers[name]() for name in MEASURES if name in amounts.measures]
     notes += _tails(rows, group, weight, level, amounts.firm)
     stacked = np.concatenate(parts)
     return Measured(stacked[:, 0], stacked[:, 1:].T, tuple(dict.fromkeys(notes)), used)
