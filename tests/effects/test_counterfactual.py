@@ -25,18 +25,17 @@ FIRST, LAST, SUPPORT = 2008, 2019, 2016
 NO_PLACEBO = CounterfactualOptions(placebo=False)
 
 
-def registers_of(exports, supported, market="DE", ended=None):
+def registers_of(exports, supported, market="DE", ended=None, sector="C"):
     """Registers of firms (rows) that export to one market in 2008-2019 (columns); some supported in 2016.
 
-    ``ended``: the first year without the firm, 0 for one that lives on.
+    ``ended``: the first year without the firm, 0 for one that lives on. ``sector``: of all firms, or of each.
     """
     n, years = exports.shape
     firm = np.arange(1, n + 1)
     firms = pd.DataFrame({"firm": np.repeat(firm, years), "year": np.tile(np.arange(FIRST, LAST + 1), n)})
     trade = firms.assign(market=market, flow="export", kind="goods", value_eur=np.round(exports.reshape(-1), 2))
-    register = firms.assign(
-        workers=10.0, turnover_eur=1e6, sector="C", region="NL31", foreign_controlled=False, founded=1990
-    )
+    register = firms.assign(workers=10.0, turnover_eur=1e6, region="NL31", foreign_controlled=False, founded=1990)
+    register = register.assign(sector=np.repeat(np.broadcast_to(sector, n), years))
     if ended is not None:
         gone = np.repeat(ended, years)
         register = register.assign(ended=pd.array(np.where(gone > 0, gone, 0), dtype="Int64"))
@@ -130,6 +129,27 @@ def test_a_firm_that_ceased_in_the_year_of_support_is_nobodys_match():
     share, net = found.row("share_growers"), found.row("net_eur")
     assert (share["observed"], share["expected"]) == pytest.approx((100, 50))
     assert net["expected"] == pytest.approx(12 * (12 * 30 - 6 * 100) / 24)
+
+
+@pytest.mark.parametrize(("path_before", "others"), [(100.0, 0), (0.0, 5)])
+def test_where_a_sector_holds_too_few_all_sectors_are_compared(path_before, others):
+    # Two supported firms of sector F, one other firm of F (it rises) and 40 of sector C (half of them rise).
+    # Five matches are asked for and F has one: all of C and F count. Without exports before, the same holds for the
+    # firms drawn for the market, which export to another one.
+    path = np.full((43, 12), path_before)
+    path[:, 8:] = 100.0
+    path[:2, 9:] = path[2, 9:] = path[3::2, 9:] = 130.0
+    sector = np.array(["F"] * 3 + ["C"] * 40)
+    with registers_of(path, np.arange(43) < 2, sector=sector) as registers:
+        found = counterfactual_indicator(
+            build_panel(registers), [SUPPORT], by=None, options=CounterfactualOptions(ratio=5 + others, placebo=False)
+        )
+    share = found.row("share_pairs")
+    assert (share["n_pairs"], share["n_unmatched"], share["n_across_sectors"]) == (2, 0, 2)
+    assert 0 < share["expected"] < 100  # matches of C, drawn by lot among equals
+    with registers_of(path, np.arange(43) < 2) as registers:  # one sector: enough
+        alike = counterfactual_indicator(build_panel(registers), [SUPPORT], by=None, options=NO_PLACEBO)
+    assert alike.row("share_pairs")["n_across_sectors"] == 0
 
 
 def test_matching_on_the_base_year_shows_a_gain_where_there_is_none():

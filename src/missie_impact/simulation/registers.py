@@ -110,7 +110,9 @@ def simulate_registers(
         if delivery_agrees(folder, settings):
             return read_registers(folder / STUDY)
         refuse_foreign_files(folder)
-    drawn = draw_registers(draw_world(world, progress=progress), options, flows=flows, calibrate=calibrate)
+    # potential outcomes are read from files alone
+    drawn_world = draw_world(world, potential=folder is not None, progress=progress)
+    drawn = draw_registers(drawn_world, options, flows=flows, calibrate=calibrate)
     if folder is None:
         return _in_memory(drawn, settings, progress)
     bar = _bar(drawn, progress, files=True)

@@ -33,7 +33,8 @@ class World:
         sorted by year, firm, market
     affiliate_firm, affiliate_market, affiliate_year : firm x market x year with an affiliate, sorted alike
     goes_firm, goes_mission : participations in the missions of the calendar (position), sorted by mission, firm
-    potential : realised potential outcomes of the participants, see :mod:`missie_impact.simulation.potential`
+    potential : realised potential outcomes of the participants, see :mod:`missie_impact.simulation.potential`; empty
+        where they were not followed
     """
 
     settings: SimulationSettings
@@ -115,12 +116,13 @@ def run(
             after(step, record)
 
 
-def draw_world(settings: SimulationSettings, *, progress: bool | None = None) -> World:
+def draw_world(settings: SimulationSettings, *, potential: bool = True, progress: bool | None = None) -> World:
     """Draw a world; the national scale takes well under a minute.
 
     Parameters
     ----------
     settings : what to draw; the same settings give the same world, and worlds of different effects share all draws
+    potential : also follow participants in a world without their mission, which nothing else depends on
     progress : show a progress bar on standard error; None shows it on a terminal only
 
     Returns
@@ -141,7 +143,7 @@ def draw_world(settings: SimulationSettings, *, progress: bool | None = None) ->
     run(
         setting,
         firms,
-        before=lambda step: trials.step(step.state, step.intentions, step.year),
+        before=(lambda step: trials.step(step.state, step.intentions, step.year)) if potential else None,
         after=keep,
         progress=progress,
     )

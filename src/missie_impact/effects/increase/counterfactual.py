@@ -82,11 +82,12 @@ def counterfactual_indicator(
 ) -> CounterfactualIndicator:
     """Put beside the budget indicator the same statistic for comparable firm x market pairs without support.
 
-    Each supported pair is matched with pairs of firms without any support in the same year: exactly on size, sector,
-    market group (the market itself where the pair has no exports before) and number of active years, nearest on level,
-    last year, growth and variability of the path before the support and on the firm's size, exports and markets, all
-    before the support year. The base year itself only enters the statistic. Exports of a match are put on the level of
-    its supported pair, so that euro are those of the supported pair had it developed like its match.
+    Each supported pair is matched with pairs of firms without any support in the same year: exactly on size, sector
+    (over all sectors where its own holds fewer candidates than matches), market group (the market itself where the pair
+    has no exports before) and number of active years, nearest on level, last year, growth and variability of the path
+    before the support and on the firm's size, exports and markets, all before the support year. The base year itself
+    only enters the statistic. Exports of a match are put on the level of its supported pair, so that euro are those of
+    the supported pair had it developed like its match.
 
     Parameters
     ----------
@@ -221,6 +222,9 @@ class _Work:
 
     def _grouped(self, matched: Matched, trial: Trial) -> Matched:
         """Add the indicator's group of the support year to supported pairs and to their matches."""
+        if self.by is None:
+            treated, controls = matched.treated.assign(group="all"), matched.controls.assign(group_of_unit="all")
+            return replace(matched, treated=treated, controls=controls)
         scheme = grouping(self.by, self.panel.definitions)
         keys = matched.treated[["firm", "market"]].assign(cohort=np.int64(trial.support))
         taken = self.panel.engine.take(keys)
@@ -260,14 +264,17 @@ class _Cell:
     n_firms: int
     n_pairs: int
     n_unmatched: int
+    n_across_sectors: int
     wider: dict[str, float]
 
     @classmethod
     def of(cls, matched: Matched, group: str, work: _Work) -> _Cell:
         observed, expected, n_pairs = amounts(matched, group, work.options.ratio, work.panel.definitions)
-        lost = matched.n_supported - len(matched.treated) if group == "all" else 0
+        whole = group == "all"
+        lost = matched.n_supported - len(matched.treated) if whole else 0
+        across = matched.n_across_sectors if whole else 0
         wider = widening(matched, group, observed - expected)
-        return cls(observed, expected, len(observed), n_pairs, lost, wider)
+        return cls(observed, expected, len(observed), n_pairs, lost, across, wider)
 
     @classmethod
     def together(cls, cells: Sequence[_Cell]) -> _Cell:
@@ -276,11 +283,10 @@ class _Cell:
             pd.concat([getattr(cell, name) for cell in cells]).groupby(level=0).sum()
             for name in ("observed", "expected")
         )
-        n_firms, n_pairs, lost = (
-            sum(getattr(c, name) for c in cells) for name in ("n_firms", "n_pairs", "n_unmatched")
-        )
+        counts = ("n_firms", "n_pairs", "n_unmatched", "n_across_sectors")
+        n_firms, n_pairs, lost, across = (sum(getattr(c, name) for c in cells) for name in counts)
         wider = {name: max(cell.wider[name] for cell in cells) for name in cells[0].wider}
-        return cls(observed, expected, n_firms, n_pairs, lost, wider)
+        return cls(observed, expected, n_firms, n_pairs, lost, across, wider)
 
     def lines(self, options: CounterfactualOptions, seed: int) -> Iterator[dict[str, object]]:
         """One line per figure; NaN intervals, with the reason, where too few firms stand behind it."""
@@ -324,6 +330,7 @@ class _Cell:
                 "n_firms": self.n_firms,
                 "n_pairs": self.n_pairs,
                 "n_unmatched": self.n_unmatched,
+                "n_across_sectors": self.n_across_sectors,
                 "reason": f"fewer than {MIN_FIRMS} supported firms: no interval" if few else "",
             }
 
@@ -352,6 +359,8 @@ def _notes(
         "Supported pairs with support in the years of the wash-out, of firms not in the register the year before or "
         "ceased in the year itself, or without a comparable pair are left out and counted in the flow: observed "
         "figures are those of the pairs kept.",
+        f"Pairs with fewer than {options.ratio} comparable pairs in their own sector are compared with those of all "
+        "sectors (n_across_sectors).",
         f"Intervals: supported firms drawn with their matched sets ({options.draws} draws), widened where firms serve "
         "in several sets. Sums of raw euro: indicative, heavy tail; read the winsorised sum and the share first.",
         "Gross sums need equal variability of both arms: see variability in the balance table.",

@@ -19,7 +19,8 @@ from missie_impact.numerics.tails import winsorised
 
 Floats = NDArray[np.float64]
 COVARIATES = ("level", "last", "growth", "variability", "log_workers", "log_exports", "log_markets")
-EXACT = ("size", "sector", "market_key", "active")
+ACROSS_SECTORS = ("size", "market_key", "active")
+EXACT = ("sector", *ACROSS_SECTORS)
 PERCENT, EUR = "percentage points", "EUR per year"
 FIGURES = {
     "share_growers": PERCENT,
@@ -42,12 +43,14 @@ class Matched:
     controls : their matches; ``firm`` is the supported firm, ``own_firm`` the firm of the match, ``replicate`` its turn
     balance : covariate, mean of supported, mean of matched, standardised difference before and after
     n_supported : supported pairs before matching
+    n_across_sectors : supported pairs that found too few like them in their sector, matched over all sectors
     """
 
     treated: pd.DataFrame
     controls: pd.DataFrame
     balance: pd.DataFrame
     n_supported: int
+    n_across_sectors: int
 
 
 def with_covariates(rows: pd.DataFrame, matching: Matching) -> pd.DataFrame:
@@ -80,33 +83,41 @@ def matched_pairs(
     on = [name for name in COVARIATES if rows[name].nunique() > 1] or ["chance"]  # all alike: any of them will do
     if len(matching.years) == 1:
         on = ["level"] if "level" in on else on
-    mine, theirs = _nearest(rows, on, ratio, caliper_sd, seed)
+    mine, theirs, n_across = _nearest(rows, on, ratio, caliper_sd, seed)
     if not len(mine):
         raise NoParticipantError("counterfactual indicator: no supported pair was matched.")
     treated = add_increase(rows.iloc[np.unique(mine)], definitions)
     controls = _replicates(rows, mine, theirs, ratio, definitions)
-    return Matched(treated, controls, _balance(rows, mine, theirs, COVARIATES), int(rows["treated"].sum()))
+    n_supported = int(rows["treated"].sum())
+    return Matched(treated, controls, _balance(rows, mine, theirs, COVARIATES), n_supported, n_across)
 
 
 def _nearest(
     rows: pd.DataFrame, on: list[str], ratio: int, caliper_sd: float | None, seed: int
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+) -> tuple[NDArray[np.intp], NDArray[np.intp], int]:
     """Rows of supported pairs and of their matches, with replacement; equals by what is matched on, then by lot.
 
+    Pairs for whom their sector has fewer candidates than they get matches look in all sectors; their number comes last.
     The distance of :func:`missie_impact.design.match`, without what a design holds beside its pairs.
     """
     values, treated = rows[on].to_numpy(dtype=np.float64), rows["treated"].to_numpy() == 1
     place = whitened(values, treated, np.ones(len(rows)))
-    stratum = rows.groupby(list(EXACT), sort=True).ngroup().to_numpy().astype(np.intp)
     lot = np.random.default_rng(seed).random(len(rows))
     rank = np.empty(len(rows), dtype=np.intp)
     rank[np.lexsort((lot, *values.T[::-1]))] = np.arange(len(rows))
-    every = Points(place, stratum, rank)
     own, other = np.flatnonzero(treated), np.flatnonzero(~treated)
     limit = np.inf if caliper_sd is None else caliper_sd
-    found = nearest_points(every.take(own), every.take(other), caliper=limit, ratio=ratio)
-    at, turn = np.nonzero(found >= 0)
-    return own[at], other[found[at, turn]]
+    free = (~treated).astype(np.int64)
+    enough = pd.Series(free).groupby([rows[c] for c in EXACT]).transform("sum").to_numpy()[own] >= ratio
+    parts = []
+    for units, exact in ((own[enough], EXACT), (own[~enough], ACROSS_SECTORS)):
+        stratum = rows.groupby(list(exact), sort=True).ngroup().to_numpy().astype(np.intp)
+        every = Points(place, stratum, rank)
+        found = nearest_points(every.take(units), every.take(other), caliper=limit, ratio=ratio)
+        at, turn = np.nonzero(found >= 0)
+        parts.append((units[at], other[found[at, turn]]))
+    mine, theirs = (np.concatenate(side) for side in zip(*parts, strict=True))
+    return mine, theirs, len(np.unique(parts[1][0]))
 
 
 def _replicates(

@@ -9,6 +9,7 @@ from typing import TypeVar
 import narwhals as nw
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from missie_impact.errors import NoParticipantError
 from missie_impact.flow import FlowStep
@@ -22,7 +23,8 @@ from missie_impact.risksets.trials import with_life
 
 PATH_YEARS = 4
 LEVELS_FROM_EUR = tuple(4**k for k in range(2, 16))  # classes of the mean yearly exports of a pair
-CONTROLS_PER_PAIR = 15  # candidates drawn for each supported pair, where there are more
+CONTROLS_PER_PAIR = 30  # candidates drawn for each supported pair, where there are more
+WITHIN_STRATUM = 10_000  # numbers of cells in a stratum
 PAIR = ["firm", "market"]
 TOTALS = {"firm_cents": "exports_cents", "firm_markets": "export_markets"}
 T = TypeVar("T", nw.Expr, "pd.Series[int]")
@@ -160,7 +162,7 @@ def make_pool(panel: Panel, tables: Tables, matching: Matching, seed: int) -> pd
 
     Pairs with exports in the years of the matching are drawn per cell (size, sector, market group, active years,
     level); for supported pairs without any, firms of the same size, sector and class of exports are drawn for the same
-    market.
+    market. Where a sector has too few, other sectors are drawn on too.
 
     Returns
     -------
@@ -224,13 +226,10 @@ def _firms(panel: Panel, trial: Trial, earlier: set[int]) -> pd.DataFrame:
 
 
 def _numbered(firms: pd.DataFrame) -> pd.DataFrame:
-    """Number firms without support, and strata of size and sector among them; -1 where there are none."""
-    free = ~firms["busy"]
-    stratum = firms[free].groupby(["size", "sector"], sort=True).ngroup()
-    numbers = firms.loc[free, ["size", "sector"]].assign(stratum=stratum).drop_duplicates()
-    code = np.where(free, np.cumsum(free) - 1, -1)
-    joined = firms.merge(numbers, on=["size", "sector"], how="left")
-    return joined.assign(stratum=joined["stratum"].fillna(-1).astype(np.int64), firm_code=code.astype(np.int64))
+    """Number firms, sizes, and strata of size and sector."""
+    size_code, _ = pd.factorize(firms["size"], sort=True)
+    stratum = firms.groupby(["size", "sector"], sort=True).ngroup()
+    return firms.assign(firm_code=np.arange(len(firms)), size_code=size_code, stratum=stratum)
 
 
 def _known_by(firms: pd.DataFrame, matching: Matching) -> pd.DataFrame:
@@ -279,9 +278,8 @@ def _active_candidates(panel: Panel, tables: Tables, matching: Matching, kept: p
     """Draw pairs with exports in the years of the matching, some for each supported pair of their cell."""
     stored = panel.engine.store(_celled(tables, matching), "counterfactual_candidates")
     have = panel.collect(stored.group_by("cell").agg(nw.len().cast(nw.Int64).alias("n")), sort_by=["cell"])
-    share = have.merge(_wanted(kept), on="cell")
-    share = share.assign(share=(CONTROLS_PER_PAIR * share["wanted"] / share["n"]).clip(upper=1.0))
-    shares = panel.engine.take(share[["cell", "share"]])
+    size_of = tables.firms.drop_duplicates("stratum").set_index("stratum")["size_code"].sort_index().to_numpy()
+    shares = panel.engine.take(_shares(kept[kept["active"] > 0], have, size_of))
     drawn = stored.join(shares, on="cell", how="inner").filter(
         keyed_uniform(nw.col("firm_code"), nw.col("market_code"), seed) < nw.col("share")
     )
@@ -306,29 +304,67 @@ def _celled(tables: Tables, matching: Matching) -> Lazy:
 
 
 def _number(stratum: T, group: T, active: T, level: T) -> T:
-    return ((stratum * 10 + group) * 10 + active) * 100 + level
+    return stratum * WITHIN_STRATUM + (group * 10 + active) * 100 + level
 
 
-def _wanted(kept: pd.DataFrame) -> pd.DataFrame:
-    """Number of supported pairs per cell, also counted in the neighbouring classes of level."""
-    rows = kept[(kept["active"] > 0) & (kept["stratum"] >= 0)]
-    near = [(rows["level_class"] + d).clip(0, len(LEVELS_FROM_EUR)) for d in (-1, 0, 1)]
-    cells = [_number(rows["stratum"], rows["group_code"], rows["active"], level) for level in near]
-    counted = pd.concat(cells).astype("int64").value_counts()
-    return pd.DataFrame({"cell": counted.index.to_numpy(), "wanted": counted.to_numpy()})
+def _shares(kept: pd.DataFrame, have: pd.DataFrame, size_of: NDArray[np.intp]) -> pd.DataFrame:
+    """Share of each cell to draw: so many for each supported pair of the cell and of the neighbouring levels.
+
+    Pairs that find too few there draw on the same cells of all sectors.
+
+    Parameters
+    ----------
+    kept : supported pairs with exports in the years of the matching
+    have : cell and n, its number of candidates
+    size_of : number of the size of each stratum
+    """
+    levels = [(kept["level_class"] + d).clip(0, len(LEVELS_FROM_EUR)) for d in (-1, 0, 1)]
+    cells = pd.concat(
+        [_number(kept["stratum"], kept["group_code"], kept["active"], level) for level in levels], axis=1
+    ).to_numpy(dtype=np.int64)
+    number = have.set_index("cell")["n"]
+    found = number.reindex(cells.reshape(-1)).fillna(0).to_numpy().reshape(cells.shape)
+    short = cells[found.sum(axis=1) < CONTROLS_PER_PAIR]
+
+    def of_all_sectors(cell: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.asarray(size_of[cell // WITHIN_STRATUM] * WITHIN_STRATUM + cell % WITHIN_STRATUM, dtype=np.int64)
+
+    wide = of_all_sectors(have["cell"].to_numpy())
+    asked = _times(cells, have["cell"].to_numpy()) / have["n"].to_numpy()
+    asked_widely = _times(of_all_sectors(short), wide) / have["n"].groupby(wide).transform("sum").to_numpy()
+    share = np.minimum(CONTROLS_PER_PAIR * np.maximum(asked, asked_widely), 1.0)
+    return pd.DataFrame({"cell": have["cell"].to_numpy(), "share": share}).query("share > 0")
+
+
+def _times(cells: NDArray[np.int64], of: NDArray[np.int64]) -> NDArray[np.float64]:
+    """How often each number stands in ``cells``."""
+    found, times = np.unique(cells, return_counts=True)
+    place = np.searchsorted(found, of)
+    there = np.append(found, -1)[place] == of
+    return np.where(there, np.append(times, 0)[place], 0).astype(np.float64)
 
 
 def _idle_candidates(firms: pd.DataFrame, idle: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Draw firms like those of supported pairs without exports, for the same market."""
-    like = ["size", "sector", "exports_class"]
-    ordered = firms.sort_values([*like, "firm"], ignore_index=True)
-    cells = ordered.groupby(like, sort=False).size().rename("n").reset_index()
-    cells = cells.assign(begin=cells["n"].cumsum() - cells["n"])
-    asked = idle.sort_values(PAIR).merge(cells, on=like)
+    """Draw firms like those of supported pairs without exports, for the same market.
+
+    Like: size, sector and class of exports; where that leaves too few firms, size and class of exports.
+    """
     random = np.random.default_rng([seed, 1])
-    place = asked["begin"].to_numpy()[:, None] + np.floor(
-        random.random((len(asked), CONTROLS_PER_PAIR)) * asked["n"].to_numpy()[:, None]
-    ).astype(np.int64)
+    like = ["size", "sector", "exports_class"]
+    number = firms.groupby(like).size().rename("n").reset_index()
+    asked = idle[[*PAIR, *like]].sort_values(PAIR).merge(number, on=like, how="left")
+    enough = asked["n"] >= CONTROLS_PER_PAIR
+    parts = [(asked[enough], like), (asked[~enough], ["size", "exports_class"])]
+    return pd.concat([_drawn(firms, pairs, of, random) for pairs, of in parts], ignore_index=True)
+
+
+def _drawn(firms: pd.DataFrame, pairs: pd.DataFrame, like: list[str], random: np.random.Generator) -> pd.DataFrame:
+    ordered = firms.sort_values([*like, "firm"], ignore_index=True)
+    cells = ordered.groupby(like, sort=False).size().rename("number").reset_index()
+    cells = cells.assign(begin=cells["number"].cumsum() - cells["number"])
+    asked = pairs.merge(cells, on=like)
+    turn = np.floor(random.random((len(asked), CONTROLS_PER_PAIR)) * asked["number"].to_numpy()[:, None])
+    place = asked["begin"].to_numpy()[:, None] + turn.astype(np.int64)
     return pd.DataFrame(
         {
             "firm": ordered["firm"].to_numpy()[place.reshape(-1)],

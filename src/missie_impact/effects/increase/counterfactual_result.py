@@ -28,7 +28,8 @@ class CounterfactualIndicator:
         ``difference``, its ``std_error``, ``conf_low``, ``conf_high`` (percentile bootstrap of matched sets by firm),
         the same for the studentised and m-out-of-n bootstraps, ``interval`` ("indicative, heavy tail" for sums of raw
         euro), shares of the largest 1, 5, 10 firms in the absolute differences and the range without one firm (as
-        shares of the difference), ``n_firms``, ``n_pairs``, ``n_unmatched``, ``reason``. Shares are in percent
+        shares of the difference), ``n_firms``, ``n_pairs``, ``n_unmatched``, ``n_across_sectors`` (matched over all
+        sectors), ``reason``. Shares are in percent
     balance : per cohort, matching and covariate: means and standardised differences before and after
     placebo : as ``table``, with all that is measured before the support; None where the data begin too late
     instruments : the support that counts; None for all
