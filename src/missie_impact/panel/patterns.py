@@ -7,6 +7,7 @@ active years, so the windows of :mod:`missie_impact.panel.history` run over the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import narwhals as nw
 import pandas as pd
@@ -16,6 +17,30 @@ from missie_impact.panel.history import with_history
 from missie_impact.registers.engine import Engine, Lazy
 
 MOST_YEARS = 50  # one bit a year; sums of powers of two are exact in doubles up to 53
+
+
+@dataclass(frozen=True, slots=True)
+class PairHistory:
+    """Active years of each pair with their spell and window, written out where they are asked for.
+
+    Attributes
+    ----------
+    pairs : one row per pair with the ``mask`` of its active years; without patterns, the history of each active year
+    patterns : history of each mask
+    """
+
+    pairs: Lazy
+    patterns: Lazy | None = None
+
+    def years(self, more: Lazy | None = None) -> Lazy:
+        """Return firm, market, year and the columns of ``with_history``.
+
+        Parameters
+        ----------
+        more : further columns, at most one row per firm and market; joined before the years are written out
+        """
+        pairs = self.pairs if more is None else self.pairs.join(more, on=["firm", "market"], how="left")
+        return pairs if self.patterns is None else pairs.join(self.patterns, on="mask", how="inner").drop("mask")
 
 
 def patterns_of(years: Lazy, unit: Sequence[str], first_year: int) -> Lazy:
