@@ -15,7 +15,7 @@ from missie_impact.panel.activity import floor_cents, is_active
 from missie_impact.panel.history import with_history
 from missie_impact.panel.once import Once
 from missie_impact.panel.panel import Panel
-from missie_impact.panel.patterns import MOST_YEARS, PairHistory, pattern_history, patterns_of
+from missie_impact.panel.patterns import MOST_YEARS, PairHistory, pattern_history, patterns_of, year_bits
 from missie_impact.registers import Registers
 from missie_impact.registers.engine import Engine, Lazy
 
@@ -158,9 +158,17 @@ def _pair_history(
     if len(years) > MOST_YEARS:
         stored = engine.store(with_history(active, UNIT, definitions), "pair_history")
         return PairHistory(stored), (stored,)
-    pairs = engine.store(patterns_of(active, UNIT, settings.first_year), "pair_patterns")
-    history = engine.store(pattern_history(engine, pairs, years, definitions), "pattern_history")
+    bits, codes = year_bits(engine, years), _market_codes(registers)
+    pairs = engine.store(patterns_of(active, bits, codes), "pair_patterns")
+    history = engine.store(pattern_history(pairs, bits, definitions), "pattern_history")
+    engine.forget(bits, codes)
     return PairHistory(pairs, history), (pairs, history)
+
+
+def _market_codes(registers: Registers) -> Lazy:
+    """A number for each market that the check lets through."""
+    markets = registers.engine.collect(registers.markets.select("market"), sort_by=["market"])
+    return registers.engine.take(markets.assign(code=range(len(markets))))
 
 
 def _counted(trade: Lazy, definitions: Definitions) -> Lazy:
