@@ -246,7 +246,7 @@ SPELL_COLUMNS = (
 )  # fmt: skip
 # as short as they can be, because millions of rows hold them
 STORED = {
-    "last_active": nw.Int16, "first_mission": nw.Int16, "missions_before": nw.Int16, "spell": nw.Int8,
+    "last_active": nw.Int16, "first_mission": nw.Int16, "missions_before": nw.Int16, "spell": nw.Int16,
     "begin": nw.Int16, "cause_code": nw.Int8,
 }  # fmt: skip
 SPELL_CONTROLS = tuple(c for c in PAIR_CONTROLS if c not in ("neighbour_trade", "market_year"))
