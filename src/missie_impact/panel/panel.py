@@ -19,7 +19,7 @@ from missie_impact.panel.patterns import PairHistory
 from missie_impact.panel.spells import spells
 from missie_impact.panel.status import status
 from missie_impact.registers import Engine, Registers
-from missie_impact.registers.engine import Lazy
+from missie_impact.registers.engine import Lazy, distinct
 
 Level = Literal["firm", "market"]
 
@@ -89,7 +89,7 @@ class Panel:
     def activity(self, level: Level = "market", flow: TradeFlow | None = None) -> Lazy:
         """Years in which a pair (firm, market) or a firm trades more than ``min_value_eur`` in a flow."""
         active = self.pair_years.filter(is_active(self.definitions, flow or self.definitions.exit_flow))
-        return active.select("firm", "market", "year") if level == "market" else active.select("firm", "year").unique()
+        return active.select("firm", "market", "year") if level == "market" else distinct(active.select("firm", "year"))
 
     def history(self, level: Level = "market", flow: TradeFlow | None = None) -> Lazy:
         """Active years with their spell and window: see :mod:`missie_impact.panel.history`."""

@@ -13,7 +13,7 @@ import pandas as pd
 
 from missie_impact.definitions import Definitions
 from missie_impact.panel.history import with_history
-from missie_impact.registers.engine import Engine, Lazy
+from missie_impact.registers.engine import Engine, Lazy, distinct
 
 MOST_YEARS = 50  # one bit a year; sums of powers of two are exact in doubles up to 53
 
@@ -75,7 +75,7 @@ def pattern_history(patterns: Lazy, bits: Lazy, definitions: Definitions) -> Laz
     patterns : table with the column ``mask`` of :func:`patterns_of`
     bits : of :func:`year_bits`
     """
-    each = patterns.select("mask").unique().join(bits, how="cross")
+    each = distinct(patterns.select("mask")).join(bits, how="cross")
     active = each.filter((nw.col("mask") // nw.col("bit")) % 2 == 1).select("mask", "year")
     short = {"spell": nw.Int8, "spell_years": nw.Int8, "active_years": nw.Int8, "begin": nw.Int16}
     return with_history(active, ["mask"], definitions).with_columns(nw.col(c).cast(kind) for c, kind in short.items())
