@@ -239,4 +239,4 @@ def test_csv_as_spreadsheets_write_it(engine, tmp_path):
 def test_distinct_rows_keep_a_missing_key(engine):
     rows = engine.take(pd.DataFrame({"firm": [2, 1, 2, None, None], "market": ["FR", "DE", "FR", "DE", "DE"]}))
     found = engine.collect(distinct(rows), sort_by=["market", "firm"])
-    assert [(None if pd.isna(f) else f, m) for f, m in found.to_numpy()] == [(1, "DE"), (None, "DE"), (2, "FR")]
+    assert [(None if pd.isna(f) else f, m) for f, m in found.to_numpy()] == [(None, "DE"), (1, "DE"), (2, "FR")]
