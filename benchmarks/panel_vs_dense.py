@@ -217,7 +217,9 @@ def main() -> None:
     size = trade_rows.Size(firms=arguments.firms, missions=standard.missions * arguments.firms // standard.firms)
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.folder or Path(temporary) / "files"
-        trade_rows.write_files(folder, size)
+        # in a process of its own: one that is started reports the peak of its parent as its own where that is higher
+        write = [sys.executable, trade_rows.__file__, str(folder), "--firms", str(size.firms)]
+        subprocess.run(write, stdout=subprocess.DEVNULL, check=True)
         outs: dict[Side, Path] = {side: Path(temporary) / side for side in get_args(Side)}
         for out in outs.values():
             out.mkdir()

@@ -33,6 +33,13 @@ CASES = {
         "columns": "year missions_before",
         "rows": [(2009, 1), (2010, 1), (2011, 1)],
     },
+    # Two in 2009 are one; that of 2003 precedes the data.
+    "several missions of a pair": {
+        "history": "ann KE 2006: x x x x x x x",
+        "missions": "ann KE 2010-05-01\nann KE 2009-05-01\nann KE 2009-09-01\nann KE 2003-05-01\nann KE 2012-05-01",
+        "columns": "year treated missions_before years_since repeated",
+        "rows": [(2009, 1, 1, 6, 0), (2010, 1, 2, 7, 1), (2011, 1, 3, 8, 1), (2012, 1, 3, 9, 1), (2013, 1, 4, 10, 1)],
+    },
     "a gap of one year": {
         "history": "eva KE 2006: x x x x . x x",
         "rows": [(2009, 2, 3, "none"), (2010, 3, 4, "none"), (2012, 5, 6, "none"), (2013, 6, 7, "exit")],

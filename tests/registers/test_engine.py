@@ -9,6 +9,7 @@ import pytest
 
 from missie_impact.errors import EngineError, SchemaError, SettingsError
 from missie_impact.registers import Engine
+from missie_impact.registers.engine import distinct
 
 SECRET = "8675309"
 
@@ -233,3 +234,9 @@ def test_csv_as_spreadsheets_write_it(engine, tmp_path):
     (tmp_path / "x.csv").write_bytes('\ufeffa;b c\r\n1;"x; ""y"""\r\n;NA\r\n'.encode())
     found = engine.collect(engine.scan(tmp_path / "x.csv", delimiter=";"), sort_by=["b c"])
     assert found["b c"].tolist() == ["NA", 'x; "y"'] and found["a"].isna().tolist() == [True, False]
+
+
+def test_distinct_rows_keep_a_missing_key(engine):
+    rows = engine.take(pd.DataFrame({"firm": [2, 1, 2, None, None], "market": ["FR", "DE", "FR", "DE", "DE"]}))
+    found = engine.collect(distinct(rows), sort_by=["market", "firm"])
+    assert [(None if pd.isna(f) else f, m) for f, m in found.to_numpy()] == [(None, "DE"), (1, "DE"), (2, "FR")]

@@ -12,7 +12,7 @@ from missie_impact.flow import Flow, FlowStep
 from missie_impact.linkage.counting import count_units
 from missie_impact.linkage.identity import Successors
 from missie_impact.registers import Registers
-from missie_impact.registers.engine import Lazy
+from missie_impact.registers.engine import Lazy, distinct
 
 SUPPORT = ["market", "year", "instrument", "mission"]
 
@@ -66,7 +66,7 @@ def link_participants(registers: Registers, definitions: Definitions, successors
     supports = engine.store(
         supports.with_columns(minister_led=nw.col("minister_led") > 0, listed=nw.col("listed") > 0), "supports"
     )
-    hosts = engine.store(people.filter(nw.col("listed")).select("market", "year").unique(), "hosts")
+    hosts = engine.store(distinct(people.filter(nw.col("listed")).select("market", "year")), "hosts")
     report = _report(registers, firms, linked)
     years = engine.collect(people.select(nw.col("year").min()), sort_by=[])["year"]
     first = None if years.isna().all() else int(years.iloc[0])
@@ -75,7 +75,7 @@ def link_participants(registers: Registers, definitions: Definitions, successors
 
 def _join_links(people: Lazy, links: Lazy) -> Lazy:
     """Add the firm that holds the number on the day; rows without one are left out."""
-    days = people.select("kvk", "date").unique().join(links, on="kvk", how="inner")
+    days = distinct(people.select("kvk", "date")).join(links, on="kvk", how="inner")
     open_end = nw.col("valid_to").is_null() | (nw.col("valid_to") >= nw.col("date"))
     valid = days.filter((nw.col("valid_from") <= nw.col("date")) & open_end)
     began_last = valid.with_columns(latest=nw.col("valid_from").max().over("kvk", "date"))

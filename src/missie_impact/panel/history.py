@@ -32,9 +32,9 @@ def with_history(years: Lazy, unit: Sequence[str], definitions: Definitions) -> 
     """
     year, lags = nw.col("year"), [f"lag_{k}" for k in range(1, definitions.window)]
     shifted = {name: year.shift(k) for k, name in enumerate(lags or ["lag_1"], start=1)} | {"following": year.shift(-1)}
-    near = years.with_columns(
+    near = years.with_columns(one=nw.lit(1).cast(nw.Int32)).with_columns(
         *(value.over(*unit, order_by="year").alias(name) for name, value in shifted.items()),
-        one=nw.lit(1).cast(nw.Int32),
+        place=nw.col("one").cum_sum().over(*unit, order_by="year").cast(nw.Int32),
     )
     gap = definitions.gap_years
     new = nw.col("lag_1").is_null() | (year - nw.col("lag_1") > gap)
@@ -45,14 +45,15 @@ def with_history(years: Lazy, unit: Sequence[str], definitions: Definitions) -> 
         last=nw.when(last).then(1).otherwise(0).cast(nw.Int8),
         new=nw.when(new).then(1).otherwise(0).cast(nw.Int32),
         started=nw.when(new).then(year).otherwise(0),
+        first_place=nw.when(new).then(nw.col("place")).otherwise(0),
     )
     numbered = flagged.with_columns(
         spell=nw.col("new").cum_sum().over(*unit, order_by="year").cast(nw.Int32),
         begin=nw.col("started").cum_max().over(*unit, order_by="year").cast(nw.Int32),
+        first_place=nw.col("first_place").cum_max().over(*unit, order_by="year").cast(nw.Int32),
     )
-    return numbered.with_columns(
-        spell_years=nw.col("one").cum_sum().over(*unit, "spell", order_by="year").cast(nw.Int32)
-    ).drop(*shifted, "new", "started", "one")
+    counted = numbered.with_columns(spell_years=(nw.col("place") - nw.col("first_place") + 1).cast(nw.Int32))
+    return counted.drop(*shifted, "new", "started", "one", "place", "first_place")
 
 
 def _window_count(lags: Sequence[str], window: int) -> nw.Expr:

@@ -15,10 +15,11 @@ from missie_impact.linkage import Linkage, Successors
 from missie_impact.panel.activity import is_active
 from missie_impact.panel.history import HISTORY, with_history
 from missie_impact.panel.once import Once
+from missie_impact.panel.patterns import PairHistory
 from missie_impact.panel.spells import spells
 from missie_impact.panel.status import status
 from missie_impact.registers import Engine, Registers
-from missie_impact.registers.engine import Lazy
+from missie_impact.registers.engine import Lazy, distinct
 
 Level = Literal["firm", "market"]
 
@@ -32,7 +33,8 @@ class Panel:
     Attributes
     ----------
     pair_years : firm, market, year, exports_cents, imports_cents: years with trade
-    pair_history : firm, market, year and the columns of :meth:`history`: years active in the flow of the exit question
+    pair_history : firm, market, year and the columns of :meth:`history`: years active in the flow of the exit question;
+        see :class:`missie_impact.panel.patterns.PairHistory`
     firm_totals : what :attr:`firm_trade` is made of at its first use
     firm_years : the firm register after identity changes, with ``group_workers``
     life : firm, founded, ended, lost_year (null = not known, or still alive)
@@ -47,7 +49,7 @@ class Panel:
     linkage: Linkage
     successors: Successors
     pair_years: Lazy
-    pair_history: Lazy
+    pair_history: PairHistory
     firm_totals: Once
     firm_years: Lazy
     life: Lazy
@@ -87,16 +89,25 @@ class Panel:
     def activity(self, level: Level = "market", flow: TradeFlow | None = None) -> Lazy:
         """Years in which a pair (firm, market) or a firm trades more than ``min_value_eur`` in a flow."""
         active = self.pair_years.filter(is_active(self.definitions, flow or self.definitions.exit_flow))
-        return active.select("firm", "market", "year") if level == "market" else active.select("firm", "year").unique()
+        return active.select("firm", "market", "year") if level == "market" else distinct(active.select("firm", "year"))
 
     def history(self, level: Level = "market", flow: TradeFlow | None = None) -> Lazy:
         """Active years with their spell and window: see :mod:`missie_impact.panel.history`."""
         flow = flow or self.definitions.exit_flow
         if level == "market" and flow == self.definitions.exit_flow:
-            return self.pair_history.with_columns(nw.col(name).cast(nw.Int32) for name in HISTORY if name != "last")
+            return _widened(self.pair_history.years())
         unit = ["firm"] if level == "firm" else ["firm", "market"]
         years = self.activity(level, flow)
         return with_history(years, unit, self.definitions)
+
+    def history_with(self, more: Lazy) -> Lazy:
+        """Active years in the flow of the exit question, with further columns of the pair (null where it has none).
+
+        Parameters
+        ----------
+        more : at most one row per firm and market
+        """
+        return _widened(self.pair_history.years(more))
 
     def spells(self, flow: TradeFlow | None = None) -> Lazy:
         """Spells of trade per firm and market; see :func:`missie_impact.panel.spells.spells`."""
@@ -117,3 +128,8 @@ class Panel:
 
     def _repr_html_(self) -> str:
         return f"<p><b>Panel {self.first_year}-{self.last_year}</b></p>{self.flow._repr_html_()}"
+
+
+def _widened(history: Lazy) -> Lazy:
+    """The numbers that are stored short, as wide as those of ``with_history``."""
+    return history.with_columns(nw.col(name).cast(nw.Int32) for name in HISTORY if name != "last")

@@ -11,6 +11,9 @@ from missie_impact.registers.engine import Lazy
 PAIR = ["firm", "market"]
 
 
+REASONS = ("exit", "death", "lost", "open")
+
+
 def end_reason(definitions: Definitions, last_year: int) -> nw.Expr:
     """Return why a spell ends after its last active year ``year``: exit, death, lost or open.
 
@@ -18,12 +21,22 @@ def end_reason(definitions: Definitions, last_year: int) -> nw.Expr:
     a firm that ceases, or loses its identity, in e or e + 1 did not leave the market: it died, or was lost, in e.
     Needs the columns year, ended, lost_year.
     """
+    return _ended(definitions, last_year, *(nw.lit(reason) for reason in REASONS))
+
+
+def end_code(definitions: Definitions, last_year: int) -> nw.Expr:
+    """Return the place of the reason in ``REASONS``: a byte where millions of rows keep it."""
+    return _ended(definitions, last_year, *(nw.lit(k).cast(nw.Int8) for k in range(len(REASONS))))
+
+
+def _ended(definitions: Definitions, last_year: int, *values: nw.Expr) -> nw.Expr:
+    """The value of the reason, given in the order of ``REASONS``."""
+    left, ceased, vanished, undecided = values
     decided_until = nw.col("year") + definitions.gap_years
-    ceased = (nw.col("ended") <= decided_until).fill_null(False)
+    died = (nw.col("ended") <= decided_until).fill_null(False)
     lost = (nw.col("lost_year") <= decided_until).fill_null(False)
-    died = nw.when(ceased).then(nw.lit("death")).otherwise(nw.lit("exit"))
-    decided = nw.when(lost).then(nw.lit("lost")).otherwise(died)
-    return nw.when(decided_until > last_year).then(nw.lit("open")).otherwise(decided)
+    decided = nw.when(lost).then(vanished).otherwise(nw.when(died).then(ceased).otherwise(left))
+    return nw.when(decided_until > last_year).then(undecided).otherwise(decided)
 
 
 def spells(years: Lazy, life: Lazy, definitions: Definitions, first_year: int, last_year: int) -> Lazy:

@@ -24,7 +24,7 @@ from .breaches import (
 )
 from .catalogue import RegisterSettings
 from .conform import Conformed, Reading, conform, id_types
-from .engine import Engine, Lazy
+from .engine import Engine, Lazy, distinct
 from .markets import market_codes, market_names
 from .schema import TABLES, TYPES, Table
 
@@ -185,7 +185,7 @@ def _empty(engine: Engine, table: Table, ids: Mapping[str, Any]) -> Lazy:
 
 def early_participations(tables: Mapping[str, Lazy]) -> Lazy:
     """Plan of the participations that lie before the founding year of every firm their number is linked to."""
-    links = tables["links"].select("kvk", "firm").unique()
+    links = distinct(tables["links"].select("kvk", "firm"))
     founded = tables["firms"].select("firm", "founded").filter(~nw.col("founded").is_null())
     first = links.join(founded, on="firm", how="inner").group_by("kvk").agg(founded=nw.col("founded").min())
     people = tables["participations"].join(first, on="kvk", how="inner")

@@ -14,7 +14,7 @@ from missie_impact.display import html_table
 from .assemble import early_participations
 from .breaches import year_slices
 from .catalogue import RegisterSettings
-from .engine import Engine, Lazy
+from .engine import Engine, Lazy, distinct
 from .schema import TABLES
 
 Level: TypeAlias = Literal["fact", "notice", "breach"]
@@ -96,7 +96,7 @@ class _Checker:
         return all(name in self.delivered for name in names)
 
     def unknown_firms(self, table: str) -> Finding:
-        known = self.tables["firms"].select("firm").unique()
+        known = distinct(self.tables["firms"].select("firm"))
         rows = self.tables[table].join(known, on="firm", how="anti")
         return Finding(table, "notice", "rows of firms that the firm register never holds", self.count(rows))
 
@@ -121,7 +121,7 @@ class _Checker:
         if self.has("firms"):
             findings.append(self.unknown_firms("trade"))
             years = self.tables["firms"].select("firm", "year")
-            gap = trade.select("firm", "year").unique().join(years, on=["firm", "year"], how="anti")
+            gap = distinct(trade.select("firm", "year")).join(years, on=["firm", "year"], how="anti")
             note = "not a death; their controls of that year are unknown"
             findings.append(
                 Finding("trade", "notice", "firm-years that trade without a firm row", self.count(gap), note)

@@ -298,6 +298,12 @@ def narrow(lazy: Lazy) -> Lazy:
     return lazy.with_columns(nw.col(*wide).cast(nw.Int64)) if wide else lazy
 
 
+def distinct(lazy: Lazy) -> Lazy:
+    """Return the distinct rows. As a grouping: narwhals' ``unique`` is a window over all rows on DuckDB."""
+    names = lazy.collect_schema().names()
+    return lazy.group_by(*names).agg(nw.len().alias("copies")).select(*names)
+
+
 def _ordered(lazy: Lazy, sort_by: Sequence[str]) -> Lazy:
     have = lazy.collect_schema().names()
     if lacking := [name for name in sort_by if name not in have]:

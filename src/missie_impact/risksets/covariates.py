@@ -15,7 +15,7 @@ from missie_impact.definitions import Flow as TradeFlow
 from missie_impact.panel import Panel
 from missie_impact.panel.activity import is_active
 from missie_impact.panel.size import size_class
-from missie_impact.registers.engine import Lazy
+from missie_impact.registers.engine import Lazy, distinct
 from missie_impact.risksets import trials
 from missie_impact.risksets.trials import TrialYears
 
@@ -116,7 +116,7 @@ def _add_pair_history(rows: Lazy, panel: Panel, flow: TradeFlow) -> Lazy:
 def add_country_group(rows: Lazy, panel: Panel) -> Lazy:
     """Add country_group of the market in t: OECD, BRICS, developing or other; OECD goes first, then BRICS."""
     lists = panel.registers.memberships
-    keys = rows.select("market", "year").unique()
+    keys = distinct(rows.select("market", "year"))
     member = keys.join(lists, on="market", how="left").filter(
         (nw.col("from_year") <= nw.col("year")) & (nw.col("to_year").is_null() | (nw.col("to_year") >= nw.col("year")))
     )
@@ -294,7 +294,7 @@ def neighbours_traded(panel: Panel, years: TrialYears, rows: Lazy) -> Lazy:
     exports = panel.pair_years.filter(nw.col("exports_cents") > floor).select(
         "firm", nw.col("market").alias("neighbour"), nw.col("year").cast(nw.Int64) + 1
     )
-    wanted = exports.join(rows.select("firm", "year").unique(), on=["firm", "year"], how="semi")
+    wanted = exports.join(distinct(rows.select("firm", "year")), on=["firm", "year"], how="semi")
     return wanted.join(around, on=["neighbour", "year"], how="inner").select("firm", "market", "year")
 
 

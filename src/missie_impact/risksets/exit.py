@@ -6,12 +6,12 @@ from typing import Literal
 
 import narwhals as nw
 
-from missie_impact.definitions import PAIR_CONTROLS
+from missie_impact.definitions import PAIR_CONTROLS, Definitions
 from missie_impact.errors import SettingsError
 from missie_impact.flow import Flow, FlowStep
 from missie_impact.panel import Panel
 from missie_impact.panel.history import origin_seen, window_seen
-from missie_impact.panel.spells import PAIR, end_reason
+from missie_impact.panel.spells import PAIR, REASONS, end_code, end_reason
 from missie_impact.registers.engine import Lazy
 from missie_impact.risksets import trials
 from missie_impact.risksets.covariates import add_country_group, add_pair_covariates, complete_firm_rows
@@ -93,18 +93,36 @@ def exit_risk_set(
 
 def exit_rows(panel: Panel) -> Lazy:
     """Return one row per pair and decided year at risk: year (last active, e-1), exit_year, cause, spell state."""
+    return _at_risk(panel.history(), panel)
+
+
+def _at_risk(history: Lazy, panel: Panel) -> Lazy:
     definitions = panel.definitions
-    decided = panel.history().filter(nw.col("year") + definitions.gap_years <= panel.last_year)
+    decided = history.filter(nw.col("year") + definitions.gap_years <= panel.last_year)
     alive = decided.join(panel.life, on="firm", how="left")
-    reason = end_reason(definitions, panel.last_year)
-    row_year = nw.col("year") + (1 if definitions.row_year == "first_inactive" else 0)
+    ended = nw.col("last") == 1
+    code = nw.when(ended).then(end_code(definitions, panel.last_year)).otherwise(nw.lit(-1).cast(nw.Int8))
     return alive.with_columns(
-        exit_year=row_year,
-        cause=nw.when(nw.col("last") == 1).then(reason).otherwise(nw.lit("none")),
+        exit_year=nw.col("year") + _row_year(definitions),
+        cause=nw.when(ended).then(end_reason(definitions, panel.last_year)).otherwise(nw.lit("none")),
+        cause_code=code,
         origin_seen=origin_seen(definitions, panel.first_year),
         window_seen=window_seen(definitions, panel.first_year),
         structural=nw.col("active_years") >= definitions.min_years,
     )
+
+
+def _row_year(definitions: Definitions) -> int:
+    """Years from the last active year to the year of the row."""
+    return 1 if definitions.row_year == "first_inactive" else 0
+
+
+def _cause() -> nw.Expr:
+    """The cause of ``cause_code``."""
+    named: nw.Expr = nw.lit("none")
+    for code, reason in enumerate(REASONS):
+        named = nw.when(nw.col("cause_code") == code).then(nw.lit(reason)).otherwise(named)
+    return named
 
 
 def _outcome(panel: Panel) -> nw.Expr:
@@ -226,22 +244,26 @@ def _follow(panel: Panel, pairs: Lazy, rows: Lazy, start: int) -> Lazy:
 SPELL_COLUMNS = (
     "spell", "begin", "origin_seen", "start", "duration", "outcome", "cause", "years_since", "repeated",
 )  # fmt: skip
-STORED = (
-    "firm", "market", "last_active", "exit_year", "first_mission", "missions_before", "spell", "begin", "origin_seen",
-    "cause",
-)  # fmt: skip
+# as short as they can be, because millions of rows hold them
+STORED = {
+    "last_active": nw.Int16, "first_mission": nw.Int16, "missions_before": nw.Int16, "spell": nw.Int16,
+    "begin": nw.Int16, "cause_code": nw.Int8,
+}  # fmt: skip
 SPELL_CONTROLS = tuple(c for c in PAIR_CONTROLS if c not in ("neighbour_trade", "market_year"))
 
 
 def _spells(panel: Panel, before_entry: bool) -> RiskSet:
     definitions = panel.definitions
     at_risk = nw.col("structural") & nw.col("window_seen")
-    structural = _from_origin(exit_rows(panel), at_risk) if before_entry else exit_rows(panel).filter(at_risk)
+    exposed = _exposed(panel)
+    structural = _from_origin(exposed, at_risk) if before_entry else exposed.filter(at_risk)
     more = ("before_entry",) if before_entry else ()
-    rows = _exposure(structural, panel).rename({"year": "last_active"})
+    rows = structural.rename({"year": "last_active"})
     if definitions.death == "censor":
         rows = rows.filter(nw.col("cause") != "death")
-    kept = panel.engine.store(rows.select(*STORED, *more), "exit_spells_from_origin" if before_entry else "exit_spells")
+    short = (nw.col(name).cast(kind) for name, kind in STORED.items())
+    kept = rows.select(*PAIR, *short, *more)
+    kept = panel.engine.store(kept, "exit_spells_from_origin" if before_entry else "exit_spells")
     stored = _spell_columns(kept, panel).select(
         *PAIR, "year", "control_year", "treated", "missions_before", *SPELL_COLUMNS, *more
     )
@@ -268,18 +290,23 @@ def _spells(panel: Panel, before_entry: bool) -> RiskSet:
 
 def _spell_columns(rows: Lazy, panel: Panel) -> Lazy:
     """Add what follows from the stored columns of a row; computed at use, so that it takes no memory."""
-    after, seen = nw.col("last_active") + 1, nw.col("origin_seen")
-    treated = nw.when(nw.col("missions_before") > 0).then(1).otherwise(0).cast(nw.Int64)
+    wide = [name for name, kind in STORED.items() if name != "cause_code"]
+    known = rows.with_columns(nw.col(name).cast(nw.Int32) for name in wide).with_columns(
+        exit_year=nw.col("last_active") + _row_year(panel.definitions),
+        origin_seen=origin_seen(panel.definitions, panel.first_year),
+        cause=_cause(),
+    )
+    after, seen, before = nw.col("last_active") + 1, nw.col("origin_seen"), nw.col("missions_before")
     since = nw.col("exit_year") - nw.col("first_mission")
-    return rows.with_columns(
+    return known.with_columns(
         outcome=_outcome(panel),
         duration=nw.when(seen).then(after - nw.col("begin")),
         start=nw.when(seen).then(nw.col("last_active") - nw.col("begin")),
         control_year=nw.min_horizontal(after, nw.col("first_mission")).cast(nw.Int64),
-        treated=treated,
-        years_since=nw.when(nw.col("missions_before") > 0).then(since).otherwise(0).cast(nw.Int64),
-        repeated=nw.when(nw.col("missions_before") > 1).then(1).otherwise(0).cast(nw.Int64),
-        missions_before=nw.col("missions_before").cast(nw.Int64),
+        treated=nw.when(before > 0).then(1).otherwise(0).cast(nw.Int64),
+        years_since=nw.when(before > 0).then(since).otherwise(0).cast(nw.Int64),
+        repeated=nw.when(before > 1).then(1).otherwise(0).cast(nw.Int64),
+        missions_before=before.cast(nw.Int64),
         year=nw.col("exit_year"),
     )
 
@@ -300,19 +327,17 @@ def _frozen_controls(rows: Lazy, panel: Panel) -> tuple[Lazy, tuple[str, ...]]:
     return complete.rename({"row_year": "year"}), absent
 
 
-def _exposure(rows: Lazy, panel: Panel) -> Lazy:
-    """Add missions_before (listed missions of the firm to the market up to e-1) and the year of the first."""
-    taken = trials.went(panel, trials.PAIR).select(*PAIR, mission_year="year")
-    first = taken.group_by(*PAIR).agg(nw.col("mission_year").min().alias("first_mission"))
-    begun = rows.join(first, on=PAIR, how="left")
-    few = begun.filter(~nw.col("first_mission").is_null()).select(*PAIR, "year").join(taken, on=PAIR, how="inner")
-    counted = (
-        few.filter(nw.col("mission_year") <= nw.col("year"))
-        .group_by(*PAIR, "year")
-        .agg(nw.len().cast(nw.Int64).alias("missions_before"))
-    )
-    joined = begun.join(counted, on=[*PAIR, "year"], how="left")
-    return joined.with_columns(
-        missions_before=nw.col("missions_before").fill_null(0).cast(nw.Int32),
-        first_mission=nw.col("first_mission").cast(nw.Int32),
-    )
+def _exposed(panel: Panel) -> Lazy:
+    """Years at risk with first_mission of the pair and missions_before (its listed missions up to e-1).
+
+    The mission years of a pair stand beside each other, one column for its first, second, ...: joined to pairs, not to
+    their years, and counted by comparing.
+    """
+    taken = trials.went(panel, trials.PAIR).select(*PAIR, mission_year=nw.col("year").cast(nw.Int32), one=nw.lit(1))
+    numbered = taken.with_columns(number=nw.col("one").cum_sum().over(*PAIR, order_by="mission_year").cast(nw.Int64))
+    most = panel.engine.one(numbered.select(most=nw.col("number").max()))["most"] or 1
+    names = {f"mission_{k}": k for k in range(1, most + 1)}
+    year_of = (nw.when(nw.col("number") == k).then(nw.col("mission_year")).max().alias(c) for c, k in names.items())
+    rows = _at_risk(panel.history_with(numbered.group_by(*PAIR).agg(*year_of)), panel)
+    before = [nw.when(nw.col(name) <= nw.col("year")).then(1).otherwise(0) for name in names]
+    return rows.with_columns(first_mission=nw.col("mission_1"), missions_before=nw.sum_horizontal(*before)).drop(*names)

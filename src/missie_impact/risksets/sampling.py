@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import narwhals as nw
 
-from missie_impact.registers.engine import Lazy
+from missie_impact.registers.engine import Lazy, distinct
 
 PRIME = 2_147_483_647  # 2^31 - 1: products of two numbers below it fit in 64 bits
 
 
 def with_code(frame: Lazy, column: str, name: str) -> Lazy:
     """Add the rank of each distinct value of a column, from 1: a whole number to draw by, also for text."""
-    distinct = frame.select(column).unique().with_columns(one=nw.lit(1).cast(nw.Int64))
-    ranked = distinct.with_columns(nw.col("one").cum_sum().over(order_by=column).cast(nw.Int64).alias(name)).drop("one")
+    each = distinct(frame.select(column)).with_columns(one=nw.lit(1).cast(nw.Int64))
+    ranked = each.with_columns(nw.col("one").cum_sum().over(order_by=column).cast(nw.Int64).alias(name)).drop("one")
     return frame.join(ranked, on=column, how="inner")
 
 

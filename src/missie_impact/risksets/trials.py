@@ -12,7 +12,7 @@ from missie_impact.errors import NoParticipantError, SettingsError
 from missie_impact.flow import Flow, FlowStep
 from missie_impact.linkage.counting import count_units
 from missie_impact.panel import Panel
-from missie_impact.registers.engine import Lazy
+from missie_impact.registers.engine import Lazy, distinct
 
 FIRM, PAIR = ["firm"], ["firm", "market"]
 Comparison = Literal["between_firms", "within_firm"]
@@ -69,7 +69,7 @@ def washed_out(panel: Panel, unit: Sequence[str]) -> Lazy:
     """Return unit, year for every year in which an earlier listed mission bars the unit from a trial."""
     years = went(panel, unit).select(*unit, "year")
     barred = [years.with_columns(year=nw.col("year") + k) for k in range(1, panel.definitions.washout + 1)]
-    return nw.concat(barred).unique()
+    return distinct(nw.concat(barred))
 
 
 def hosts(panel: Panel, years: TrialYears) -> Lazy:
@@ -80,7 +80,7 @@ def hosts(panel: Panel, years: TrialYears) -> Lazy:
 
 def flag(frame: Lazy, other: Lazy, on: Sequence[str], name: str) -> Lazy:
     """Add 1 where the key is in the other table, else 0."""
-    marked = other.select(*on).unique().with_columns(nw.lit(1).alias(name))
+    marked = distinct(other.select(*on)).with_columns(nw.lit(1).alias(name))
     return frame.join(marked, on=list(on), how="left").with_columns(nw.col(name).fill_null(0).cast(nw.Int8))
 
 
