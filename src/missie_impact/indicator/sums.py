@@ -211,4 +211,4 @@ def _share(count: int, total: int) -> float:
 
 
 def _firms_with(pairs: pd.DataFrame, mark: str) -> int:
-    return int(pairs.loc[pairs[mark], "firm"].nunique())
+    return len(pd.unique(pairs["firm"].to_numpy()[pairs[mark].to_numpy(dtype=np.bool_)]))
