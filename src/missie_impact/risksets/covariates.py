@@ -178,13 +178,13 @@ def _add_register(rows: Lazy, panel: Panel, scheme: SizeScheme, absent: tuple[st
         )
         .with_columns(size=nw.col(f"size_{scheme}"))
     )
-    logs = register_logs()
+    persons = nw.when(nw.col("workers") > 1.0).then(nw.col("workers")).otherwise(1.0)
     unknown = nw.col("workers").is_null() & nw.col("founded").is_null()
     made = {
-        "log_workers": logs["log_workers"],
+        "log_workers": persons.log(),
         "workers_class": _class_of(nw.col("workers").fill_null(0.0), WORKERS_FROM),
-        "log_productivity": logs["log_productivity"],
-        "log_age": logs["log_age"],
+        "log_productivity": ((nw.col("turnover_cents").cast(nw.Float64) / 100.0).clip(1.0) / persons).log(),
+        "log_age": ((nw.col("year") - nw.col("founded")).clip(1).cast(nw.Float64)).log(),
         "foreign_controlled": _zero_one(nw.col("foreign_controlled").fill_null(False)),
         "independent": _zero_one(nw.col("size_cbs_independent") == "sme"),
         "not_in_register": _zero_one(unknown),
@@ -198,16 +198,6 @@ def _add_register(rows: Lazy, panel: Panel, scheme: SizeScheme, absent: tuple[st
     spare = ["unknown", "workers", "group_workers", "turnover_cents", "balance_cents", "founded"]
     spare += [c for c in ("sector", "region", "foreign_controlled") if c in absent]
     return joined.drop(*spare)
-
-
-def register_logs() -> dict[str, nw.Expr]:
-    """Return log_workers, log_productivity (turnover in EUR per worker) and log_age in ``year``, null if not known."""
-    persons = nw.when(nw.col("workers") > 1.0).then(nw.col("workers")).otherwise(1.0)
-    return {
-        "log_workers": persons.log(),
-        "log_productivity": ((nw.col("turnover_cents").cast(nw.Float64) / 100.0).clip(1.0) / persons).log(),
-        "log_age": ((nw.col("year") - nw.col("founded")).clip(1).cast(nw.Float64)).log(),
-    }
 
 
 def _level(panel: Panel, column: str) -> nw.Expr:

@@ -17,7 +17,7 @@ from missie_impact.indicator.paths import all_paths, year_column
 from missie_impact.panel import Panel
 from missie_impact.panel.size import size_class
 from missie_impact.registers.engine import Lazy
-from missie_impact.risksets.covariates import EXPORTS_FROM_EUR, add_country_group, register_logs
+from missie_impact.risksets.covariates import EXPORTS_FROM_EUR, add_country_group
 from missie_impact.risksets.sampling import keyed_uniform
 from missie_impact.risksets.trials import with_life
 
@@ -26,6 +26,7 @@ LEVELS_FROM_EUR = tuple(4**k for k in range(2, 16))  # classes of the mean yearl
 CONTROLS_PER_PAIR = 30  # candidates drawn for each supported pair, where there are more
 WITHIN_STRATUM = 10_000  # numbers of cells in a stratum
 PAIR = ["firm", "market"]
+LAST_YEARS = (1, 2)  # before the base year: the last that matchings know
 TOTALS = {"firm_cents": "exports_cents", "firm_markets": "export_markets"}
 T = TypeVar("T", nw.Expr, "pd.Series[int]")
 
@@ -124,7 +125,7 @@ def trial_tables(panel: Panel, trial: Trial, supports: pd.DataFrame) -> Tables:
         raise NoParticipantError(f"counterfactual indicator: no linked supported firm in {trial.support}.")
     since = trial.base - panel.definitions.washout
     washed = supports.loc[(year >= since) & (year < trial.support), PAIR].drop_duplicates().assign(washed=True)
-    firms = _firms(panel, trial, set(supports.loc[year < trial.base, "firm"]))
+    firms = _firms(panel, trial)
     known = treated.merge(firms[["firm"]], on="firm")
     kept = _without(known, washed)
     if kept.empty:
@@ -192,37 +193,27 @@ def _without(pairs: pd.DataFrame, washed: pd.DataFrame) -> pd.DataFrame:
     return flagged[flagged["washed"].isna()].drop(columns="washed")
 
 
-def _firms(panel: Panel, trial: Trial, earlier: set[int]) -> pd.DataFrame:
-    """Firms that can be in the trial, with what is known of them before the base year; ``earlier`` had support."""
-    known = register_logs()
-    seen = (
-        panel.firm_years.filter(nw.col("year") == trial.base - 1)
-        .with_columns(year=nw.lit(trial.base))
-        .select(
-            "firm",
-            size_class(panel.definitions.size_indicator, panel.definitions).alias("size"),
-            nw.col("sector").fill_null("unknown").str.slice(0, 2).alias("sector"),
-            *(value.cast(nw.Float64).fill_null(0.0).alias(name) for name, value in known.items()),
-        )
+def _firms(panel: Panel, trial: Trial) -> pd.DataFrame:
+    """Firms that can be in the trial, with what is known of them before the base year; totals by years before it."""
+    before = trial.base - 1
+    seen = panel.firm_years.filter(nw.col("year") == before).select(
+        "firm",
+        size_class(panel.definitions.size_indicator, panel.definitions).alias("size"),
+        nw.col("sector").fill_null("unknown").str.slice(0, 2).alias("sector"),
+        nw.col("workers").fill_null(0.0).clip(1.0).log().alias("log_workers"),
     )
     if trial.is_placebo:
         later = panel.firm_years.filter(nw.col("year") == trial.support - 1).select("firm")
         seen = seen.join(later, on="firm", how="semi")
     # Who got support existed in the year of it; a firm that ceased before it could not have got it.
     seen = with_life(seen.with_columns(year=nw.lit(trial.support).cast(nw.Int64)), panel)
-    seen = seen.filter(nw.col("in_register") == 1).select("firm", "size", "sector", *known)
-    back = trial.base - nw.col("year").cast(nw.Int64)
-    years = panel.firm_trade.with_columns(back=back).filter(nw.col("back").is_between(1, PATH_YEARS))
-    totals = years.group_by("firm").agg(
-        *(
-            nw.when(nw.col("back") == k).then(nw.col(of)).max().alias(f"{name}_{k}")
-            for k in range(1, PATH_YEARS + 1)
-            for name, of in TOTALS.items()
-        )
-    )
-    rows = panel.collect(seen.join(totals, on="firm", how="left"), sort_by=["firm"])
-    of_years = {c: rows[c].fillna(0).to_numpy(dtype=np.float64) for c in rows.columns if c.startswith(tuple(TOTALS))}
-    return rows.assign(**of_years, supported_before=rows["firm"].isin(earlier).astype(np.float64))
+    seen = seen.filter(nw.col("in_register") == 1).select("firm", "size", "sector", "log_workers")
+    for k in LAST_YEARS:
+        totals = panel.firm_trade.filter(nw.col("year") == trial.base - k)
+        renamed = (nw.col(of).cast(nw.Float64).alias(f"{name}_{k}") for name, of in TOTALS.items())
+        seen = seen.join(totals.select("firm", *renamed), on="firm", how="left")
+    names = [f"{name}_{k}" for name in TOTALS for k in LAST_YEARS]
+    return panel.collect(seen.with_columns(nw.col(*names).fill_null(0.0)), sort_by=["firm"])
 
 
 def _numbered(firms: pd.DataFrame) -> pd.DataFrame:
@@ -233,15 +224,13 @@ def _numbered(firms: pd.DataFrame) -> pd.DataFrame:
 
 
 def _known_by(firms: pd.DataFrame, matching: Matching) -> pd.DataFrame:
-    """Firms with the totals that a matching knows: of the last year of its path, or the year before."""
-    years = [-k for k in matching.years if k < 0] or [1]
-    eur = firms[f"firm_cents_{min(years)}"].to_numpy() / 100
-    traded = sum((firms[f"firm_cents_{k}"] > 0).to_numpy(dtype=np.float64) for k in years)
-    spare = [c for c in firms.columns if c.startswith(tuple(TOTALS))]
-    return firms.drop(columns=spare).assign(
+    """Firms with the totals of the last year that a matching knows."""
+    last = -min(matching.years[-1], -1)
+    eur = firms[f"firm_cents_{last}"].to_numpy() / 100
+    names = [f"{name}_{k}" for name in TOTALS for k in LAST_YEARS]
+    return firms.drop(columns=names).assign(
         log_exports=np.log1p(eur),
-        log_markets=np.log1p(firms[f"firm_markets_{min(years)}"].to_numpy()),
-        years_exporting=traded,
+        log_markets=np.log1p(firms[f"firm_markets_{last}"].to_numpy()),
         exports_class=np.searchsorted(EXPORTS_FROM_EUR, eur, side="right"),
     )
 
