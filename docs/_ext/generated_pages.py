@@ -30,6 +30,7 @@ GENERATED = DOCS / "generated"
 SOURCES = DOCS.parent / "tests" / "data" / "SOURCES.md"
 TESTS = DOCS.parent / "tests"
 COVERAGE = DOCS / "validation" / "coverage.csv"
+INCREASE = DOCS / "validation" / "increase_coverage.csv"
 
 # Rooms in the order in which a study passes through them.
 ROOMS = {
@@ -69,6 +70,8 @@ def write_pages(_: Sphinx | None = None) -> None:
         "size_schemes.md": pipe_table(pd.DataFrame({"scheme": SIZE_SCHEMES.keys(), "rule": SIZE_SCHEMES.values()})),
         "catalogue.md": catalogue_part(),
         "coverage.md": coverage_part(COVERAGE),
+        "coverage_of_increase.md": increase_part(INCREASE, "export_increase"),
+        "coverage_of_counterfactual.md": increase_part(INCREASE, "counterfactual_indicator"),
         "reference_data.md": reference_part(),
     }
     parts |= notebook_pages(GENERATED)
@@ -230,6 +233,31 @@ def coverage_part(path: Path) -> str:
         + crossed(table, "coverage_cell")
         + "\n"
     )
+
+
+def increase_part(path: Path, function: str) -> str:
+    """Bias and coverage of one function over registers, by regime and effect."""
+    table = pd.read_csv(path)
+    table = table[table["estimator"].str.startswith(function)]
+    lines = [
+        {
+            "regime": f"`{row.regime}`",
+            "effect": "none" if row.planted == "none" else "planted",
+            "estimate": " ".join(f"`{part}`" for part in str(row.estimator).removeprefix(f"{function}, ").split(", "))
+            + (f" `{row.estimand}`" if function == "counterfactual_indicator" else ""),
+            "truth": measured(row.truth),
+            "registers": f"{row.draws:,}" + (f" ({row.failed} more without an estimate)" if row.failed else ""),
+            "bias": f"{measured(row.bias, sign=True)} ± {measured(row.bias_error)}{'' if row.unbiased else ' ✗'}",
+            "95% interval holds the truth": f"{100 * row.coverage:.1f}%{'' if row.covers else ' ✗'}",
+        }
+        for row in table.itertuples()
+    ]
+    return pipe_table(pd.DataFrame(lines), code=False) + "\n"
+
+
+def measured(value: float, *, sign: bool = False) -> str:
+    """A number as its size asks for: whole from a hundred on, else three decimals."""
+    return f"{value:{'+' if sign else ''},.{0 if abs(value) >= 100 else 3}f}"
 
 
 def crossed(table: pd.DataFrame, cell: str) -> str:

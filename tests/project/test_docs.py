@@ -316,6 +316,19 @@ def test_coverage_becomes_a_cross_table(pages: Any, tmp_path: Path) -> None:
     assert "24 registers: under 1,000 nothing counts as accepted" in pages.coverage_part(tmp_path / "coverage.csv")
 
 
+def test_coverage_of_the_increase_becomes_a_table(pages: Any, tmp_path: Path) -> None:
+    path = tmp_path / "increase_coverage.csv"
+    path.write_text(
+        "regime,planted,estimator,estimand,truth,draws,failed,bias,bias_error,coverage,unbiased,covers\n"
+        'seen,none,"export_increase, att_eur",att_eur,70000.4,1000,0,-1500,600.2,0.951,True,True\n'
+        'seen,cbs_2024,"counterfactual_indicator, path",share_pp,7.1,996,4,1.2,0.1,0.9,False,False\n'
+    )
+    increase, matched = (pages.increase_part(path, f) for f in ("export_increase", "counterfactual_indicator"))
+    assert increase.count("\n") == 3
+    assert "| `seen` | none | `att_eur` | 70,000 | 1,000 | -1,500 ± 600 | 95.1% |" in increase
+    assert "| `path` `share_pp` | 7.100 | 996 (4 more without an estimate) | +1.200 ± 0.100 ✗ | 90.0% ✗ |" in matched
+
+
 def test_the_page_of_published_figures_says_what_the_data_say() -> None:
     text = (ROOT / "src" / "missie_impact" / "published.csv").read_text(encoding="utf-8")
     page = (DOCS / "published.md").read_text(encoding="utf-8").splitlines()

@@ -65,11 +65,14 @@ def increase_risk_set(panel: Panel, *, treatment: Literal["mission", "support"] 
         panel, pairs, f"pairs with exports before t, or treated, {years.first}-{years.last}", rules
     )
     kept = trials.keep(pairs, rules).drop("washed", "in_register", "elsewhere", "founded", "ended", "lost_year")
-    rows, absent = complete_firm_rows(_with_path(kept, panel), panel, definitions.size_indicator, years)
-    rows = add_country_group(add_pair_covariates(rows, panel, years, "export"), panel)
+    # stored on the way: each look-up reads the rows twice, and plans within plans double with every one
+    kept = panel.engine.store(kept, "increase_kept")
+    firms, absent = complete_firm_rows(_with_path(kept, panel), panel, definitions.size_indicator, years)
+    firms = panel.engine.store(firms, "increase_firms")
+    rows = add_country_group(add_pair_covariates(firms, panel, years, "export"), panel)
     rows = _with_age_class(rows, absent)
     stored = panel.engine.store(rows, f"increase_{treatment}")
-    panel.engine.forget(pairs)
+    panel.engine.forget(pairs, kept, firms)
     return RiskSet(
         rows=stored,
         engine=panel.engine,

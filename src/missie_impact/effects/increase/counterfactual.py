@@ -13,7 +13,9 @@ from missie_impact.effects.increase.counterfactual_match import (
     PERCENT,
     Matched,
     amounts,
+    corrected,
     matched_pairs,
+    uncorrected,
     widening,
 )
 from missie_impact.effects.increase.counterfactual_pool import (
@@ -87,7 +89,7 @@ def counterfactual_indicator(
     has no exports before) and number of active years, nearest on level, last year, growth and variability of the path
     before the support and on the firm's size, exports and markets, all before the support year. The base year itself
     only enters the statistic. Exports of a match are put on the level of its supported pair, so that euro are those of
-    the supported pair had it developed like its match.
+    the supported pair had it developed like its match. Shares of growers are corrected for what matches differ in.
 
     Parameters
     ----------
@@ -198,9 +200,14 @@ class _Work:
                 steps[k] += passed
                 balance[k].append(matched.balance.assign(cohort=str(trial.support), matching=matching.name))
             tables.forget(self.panel)
+        # the matching on the base year is there to show its bias, and is left as it is
+        done = [
+            corrected(trials_of) if max(m.years) < 0 else uncorrected(trials_of)
+            for m, trials_of in zip(matchings, found, strict=True)
+        ]
         return [
             _Run(
-                pd.DataFrame(list(self._lines(found[k], matching))),
+                pd.DataFrame(list(self._lines(done[k], matching))),
                 pd.concat(balance[k], ignore_index=True),
                 tuple(steps[k]),
             )
@@ -261,6 +268,7 @@ class _Cell:
 
     observed: pd.DataFrame
     expected: pd.DataFrame
+    correction: pd.DataFrame
     n_firms: int
     n_pairs: int
     n_unmatched: int
@@ -269,24 +277,24 @@ class _Cell:
 
     @classmethod
     def of(cls, matched: Matched, group: str, work: _Work) -> _Cell:
-        observed, expected, n_pairs = amounts(matched, group, work.options.ratio, work.panel.definitions)
+        observed, expected, correction, n_pairs = amounts(matched, group, work.options.ratio, work.panel.definitions)
         whole = group == "all"
         lost = matched.n_supported - len(matched.treated) if whole else 0
         across = matched.n_across_sectors if whole else 0
         wider = widening(matched, group, observed - expected)
-        return cls(observed, expected, len(observed), n_pairs, lost, across, wider)
+        return cls(observed, expected, correction, len(observed), n_pairs, lost, across, wider)
 
     @classmethod
     def together(cls, cells: Sequence[_Cell]) -> _Cell:
         """Add up cohorts, firm by firm: a firm in several is one cluster."""
-        observed, expected = (
+        observed, expected, correction = (
             pd.concat([getattr(cell, name) for cell in cells]).groupby(level=0).sum()
-            for name in ("observed", "expected")
+            for name in ("observed", "expected", "correction")
         )
         counts = ("n_firms", "n_pairs", "n_unmatched", "n_across_sectors")
         n_firms, n_pairs, lost, across = (sum(getattr(c, name) for c in cells) for name in counts)
         wider = {name: max(cell.wider[name] for cell in cells) for name in cells[0].wider}
-        return cls(observed, expected, n_firms, n_pairs, lost, across, wider)
+        return cls(observed, expected, correction, n_firms, n_pairs, lost, across, wider)
 
     def lines(self, options: CounterfactualOptions, seed: int) -> Iterator[dict[str, object]]:
         """One line per figure; NaN intervals, with the reason, where too few firms stand behind it."""
@@ -308,6 +316,7 @@ class _Cell:
                 "observed": float(self.observed[name].sum()) * by,
                 "expected": float(self.expected[name].sum()) * by,
                 "difference": point,
+                "correction": float(self.correction[name].sum()) * by,
                 "std_error": np.nan if few else float(error[j]) * by * wide,
             }
             for prefix, method in (
@@ -361,6 +370,8 @@ def _notes(
         "figures are those of the pairs kept.",
         f"Pairs with fewer than {options.ratio} comparable pairs in their own sector are compared with those of all "
         "sectors (n_across_sectors).",
+        "Shares of growing pairs and of firms with any: corrected for what matches differ in (correction, part of "
+        "expected).",
         f"Intervals: supported firms drawn with their matched sets ({options.draws} draws), widened where firms serve "
         "in several sets. Sums of raw euro: indicative, heavy tail; read the winsorised sum and the share first.",
         "Gross sums need equal variability of both arms: see variability in the balance table.",

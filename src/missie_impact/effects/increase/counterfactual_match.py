@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from missie_impact.definitions import Definitions
 from missie_impact.design.mahalanobis import Points, nearest_points, whitened
+from missie_impact.effects.increase.counterfactual_correction import Left, corrections, left_by_matching
 from missie_impact.effects.increase.counterfactual_pool import Matching
 from missie_impact.errors import NoParticipantError
 from missie_impact.indicator.paths import year_column
@@ -44,6 +45,7 @@ class Matched:
     balance : covariate, mean of supported, mean of matched, standardised difference before and after
     n_supported : supported pairs before matching
     n_across_sectors : supported pairs that found too few like them in their sector, matched over all sectors
+    left : what matching leaves of differences in covariates
     """
 
     treated: pd.DataFrame
@@ -51,6 +53,7 @@ class Matched:
     balance: pd.DataFrame
     n_supported: int
     n_across_sectors: int
+    left: Left
 
 
 def with_covariates(rows: pd.DataFrame, matching: Matching) -> pd.DataFrame:
@@ -88,8 +91,35 @@ def matched_pairs(
         raise NoParticipantError("counterfactual indicator: no supported pair was matched.")
     treated = add_increase(rows.iloc[np.unique(mine)], definitions)
     controls = _replicates(rows, mine, theirs, ratio, definitions)
-    n_supported = int(rows["treated"].sum())
-    return Matched(treated, controls, _balance(rows, mine, theirs, COVARIATES), n_supported, n_across)
+    return Matched(
+        treated=treated,
+        controls=controls,
+        balance=_balance(rows, mine, theirs, COVARIATES),
+        n_supported=int(rows["treated"].sum()),
+        n_across_sectors=n_across,
+        left=left_by_matching(
+            rows[list(COVARIATES)],
+            rows[[year_column(k) for k in matching.years]].to_numpy(),
+            add_increase(rows, definitions)["increase"].to_numpy() > 0,
+            rows["treated"].to_numpy() == 1,
+            mine,
+            theirs,
+        ),
+    )
+
+
+def corrected(matched: dict[str, Matched]) -> dict[str, Matched]:
+    """Add to supported pairs the correction for what matching leaves, from the candidates of all trials together."""
+    added = corrections([trial.left for trial in matched.values()])
+    return {
+        name: replace(trial, treated=trial.treated.assign(correction=values))
+        for (name, trial), values in zip(matched.items(), added, strict=True)
+    }
+
+
+def uncorrected(matched: dict[str, Matched]) -> dict[str, Matched]:
+    """Leave what matching leaves."""
+    return {n: replace(trial, treated=trial.treated.assign(correction=0.0)) for n, trial in matched.items()}
 
 
 def _nearest(
@@ -159,12 +189,13 @@ def _balance(
 
 def amounts(
     matched: Matched, group: str, ratio: int, definitions: Definitions
-) -> tuple[pd.DataFrame, pd.DataFrame, int]:
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, int]:
     """Return per supported firm what it adds to each figure, observed and expected without support.
 
     Returns
     -------
     observed, expected : index firm, columns of ``FIGURES``; shares are numbers of firms (or pairs) here
+    correction : the part of ``expected`` that corrects for what matching leaves; zero but for two shares
     n_pairs : supported pairs of the group
     """
     treated, controls = matched.treated, matched.controls
@@ -173,9 +204,23 @@ def amounts(
         controls = controls[controls["unit"].isin(treated.index)]
     threshold = definitions.indicator_winsor_eur
     observed = _figures(treated, threshold)
-    parts = [_figures(controls[controls["replicate"] == r], threshold) for r in range(ratio)]
-    expected = pd.concat(parts).groupby(level=0).sum().reindex(observed.index) / ratio
-    return observed, expected, len(treated)
+    code, firms = pd.factorize(controls["firm"])
+    once_each = controls.assign(firm=code * ratio + controls["replicate"].to_numpy())  # a firm in each replicate
+    each = _figures(once_each, threshold)
+    expected = each.groupby(firms[each.index.to_numpy() // ratio]).sum().reindex(observed.index) / ratio
+    correction = _corrections(treated, once_each, observed)
+    return observed, expected + correction, correction, len(treated)
+
+
+def _corrections(treated: pd.DataFrame, controls: pd.DataFrame, like: pd.DataFrame) -> pd.DataFrame:
+    """The corrections of a firm's pairs; of its chance that any of them grows, where no other does."""
+    grown = (controls["increase"] > 0).astype(np.float64)
+    alone = (grown.groupby(controls["firm"]).transform("sum") - grown == 0).groupby(controls["unit"]).mean()
+    pairs = treated["correction"]
+    found = pd.DataFrame(0.0, index=like.index, columns=like.columns)
+    for name, values in (("share_pairs", pairs), ("share_growers", pairs * alone.reindex(pairs.index))):
+        found[name] = values.groupby(treated["firm"]).sum().reindex(like.index)
+    return found
 
 
 def _figures(pairs: pd.DataFrame, threshold: float) -> pd.DataFrame:

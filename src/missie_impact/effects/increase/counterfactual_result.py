@@ -25,7 +25,8 @@ class CounterfactualIndicator:
     Attributes
     ----------
     table : one row per cohort (and "all"), group, matching and figure. ``observed``, ``expected`` (without support),
-        ``difference``, its ``std_error``, ``conf_low``, ``conf_high`` (percentile bootstrap of matched sets by firm),
+        ``correction`` (the part of ``expected`` that makes up for what matches differ in), ``difference``, its
+        ``std_error``, ``conf_low``, ``conf_high`` (percentile bootstrap of matched sets by firm),
         the same for the studentised and m-out-of-n bootstraps, ``interval`` ("indicative, heavy tail" for sums of raw
         euro), shares of the largest 1, 5, 10 firms in the absolute differences and the range without one firm (as
         shares of the difference), ``n_firms``, ``n_pairs``, ``n_unmatched``, ``n_across_sectors`` (matched over all
