@@ -143,6 +143,20 @@ def test_properties():
     np.testing.assert_allclose(weighted["std_error"], first["std_error"], rtol=1e-12)
 
 
+@pytest.mark.parametrize("covariates", [[], ["x"]])
+def test_weights_of_populations_are_those_of_their_shares(covariates):
+    table = staggered()
+    random = np.random.default_rng(5)
+    table["w"] = table["unit"].map(dict(enumerate(random.lognormal(0.0, 1.5, table["unit"].max() + 1))))
+    table["x"] = table["unit"].map(dict(enumerate(random.normal(size=table["unit"].max() + 1))))
+    settings = {"outcome": "y", "unit": "unit", "time": "time", "first_treated": "first", "cluster": "unit"}
+    shares = group_time_effects(table, **settings, covariates=covariates, weights="w").table
+    many = group_time_effects(table.assign(w=3e8 * table["w"]), **settings, covariates=covariates, weights="w").table
+    assert not shares["estimate"].isna().any()
+    for name in ("estimate", "std_error"):
+        np.testing.assert_allclose(many[name], shares[name], rtol=1e-9)
+
+
 def test_without_never_treated_the_last_cohort_serves_until_it_is_treated():
     table = staggered(cohorts=(4, 6, 8))
     settings = {"outcome": "y", "unit": "unit", "time": "time", "first_treated": "first", "cluster": "unit"}

@@ -269,7 +269,8 @@ def did_two_periods(
 def _propensity(treated: Mask, x: Floats, weight: Floats) -> tuple[Floats, Floats]:
     """Probability of treatment and what each unit adds to the coefficients."""
     design = build_design([], [Column(f"x{j}", x[:, j]) for j in range(x.shape[1])], intercept=False)
-    fit = fit_binomial(treated.astype(np.float64), design, link="logit", probability=weight, tolerance=1e-12)
+    weight = weight / weight.mean()  # those of populations reach millions, whose rounding no tolerance allows for
+    fit = fit_binomial(treated.astype(np.float64), design, link="logit", probability=weight, tolerance=1e-10)
     score = np.minimum(special.expit(design.predict(fit.coef)), LARGEST_SCORE)
     return score, (weight * (treated - score))[:, None] * x @ fit.bread
 
