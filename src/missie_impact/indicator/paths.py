@@ -40,21 +40,13 @@ def exports_around(
     a pair that also imports: then it did not export, and the year is zero.
     """
     wanted = sorted(offsets)
-    year, exports = nw.col("year"), nw.col("exports_cents")
-    seen = (year >= min(cohorts) + wanted[0]) & (year <= max(cohorts) + wanted[-1]) & (exports > 0)
-    trade = panel.pair_years.select("firm", "market", "year", "exports_cents").filter(seen)
-    # The firms alone first: their numbers are compared faster than the texts of markets, and few rows are left.
-    of_firms = trade.join(pairs.select("firm").unique(), on="firm", how="semi")
-    near = panel.engine.store(of_firms, "exports_of_these_firms")
-    joined = near.join(pairs.select(*PAIR), on=["firm", "market"], how="inner").with_columns(
-        offset=year.cast(nw.Int64) - nw.col("cohort")
-    )
+    offset = nw.col("year").cast(nw.Int64) - nw.col("cohort")
+    exported = panel.supported_years.filter(nw.col("exports_cents") > 0)
+    trade = exported.join(pairs.select(*PAIR), on=["firm", "market"], how="inner")
+    summed = trade.group_by(*PAIR).agg(*_spread(offset, wanted))
     names = [year_column(k) for k in wanted]
-    summed = joined.group_by(*PAIR).agg(*_spread(nw.col("offset"), wanted))
     rows = pairs.join(summed, on=PAIR, how="left").with_columns(nw.col(*names).fill_null(0))
-    found = panel.collect(complete(rows), sort_by=PAIR)
-    panel.engine.forget(near)
-    return found
+    return panel.collect(complete(rows), sort_by=PAIR)
 
 
 def all_paths(panel: Panel, base: int, offsets: Iterable[int]) -> Lazy:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from missie_impact.definitions import CBS_2024, Definitions, Flow
 from missie_impact.flow import FlowStep
-from missie_impact.linkage import Successors, link_participants, resolve_successors
+from missie_impact.linkage import Linkage, Successors, link_participants, resolve_successors
 from missie_impact.linkage.counting import count_units
 from missie_impact.panel.activity import floor_cents, is_active
 from missie_impact.panel.history import with_history
@@ -17,7 +17,7 @@ from missie_impact.panel.once import Once
 from missie_impact.panel.panel import Panel
 from missie_impact.panel.patterns import MOST_YEARS, PairHistory, pattern_history, patterns_of, year_bits
 from missie_impact.registers import Registers
-from missie_impact.registers.engine import Engine, Lazy
+from missie_impact.registers.engine import Engine, Lazy, distinct
 
 PAIR = ["firm", "market", "year"]
 UNIT = ["firm", "market"]
@@ -70,6 +70,7 @@ def build_panel(registers: Registers, definitions: Definitions | None = None) ->
         firm_trade = _firm_trade(engine, pair_years, definitions, _kinds(registers, successors))
     firm_years, kept = _firm_years(registers, successors)
     life = engine.store(_life(firm_years, successors), "life")
+    supported = engine.store(_supported_years(pair_years, linkage), "supported_years")
     return Panel(
         registers=registers,
         definitions=definitions,
@@ -77,10 +78,11 @@ def build_panel(registers: Registers, definitions: Definitions | None = None) ->
         successors=successors,
         pair_years=pair_years,
         pair_history=pair_history,
+        supported_years=supported,
         firm_totals=firm_trade,
         firm_years=firm_years,
         life=life,
-        tables=(*summed, *patterns, *kept, life),
+        tables=(*summed, *patterns, *kept, life, supported),
         flow=registers.flow.then(_flow_step(*_units(registers, pair_years, uniform))),
     )
 
@@ -209,6 +211,12 @@ def _summed(trade: Lazy) -> Lazy:
         nw.when(exported).then(0).otherwise(value).sum().cast(nw.Int64).alias("imports_cents"),
     )
     return summed.filter((nw.col("exports_cents") > 0) | (nw.col("imports_cents") > 0))
+
+
+def _supported_years(pair_years: Lazy, linkage: Linkage) -> Lazy:
+    """Exports of the pairs that were ever supported: few rows, which the indicator asks for time and again."""
+    exports = pair_years.select(*PAIR, "exports_cents")
+    return exports.join(distinct(linkage.supports.select(*UNIT)), on=UNIT, how="semi")
 
 
 def _firm_trade(engine: Engine, pair_years: Lazy, definitions: Definitions, kinds: Lazy) -> Once:

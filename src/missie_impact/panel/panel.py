@@ -35,6 +35,7 @@ class Panel:
     pair_years : firm, market, year, exports_cents, imports_cents: years with trade
     pair_history : firm, market, year and the columns of :meth:`history`: years active in the flow of the exit question;
         see :class:`missie_impact.panel.patterns.PairHistory`
+    supported_years : firm, market, year, exports_cents of the pairs that were ever supported
     firm_totals : what :attr:`firm_trade` is made of at its first use
     firm_years : the firm register after identity changes, with ``group_workers``
     life : firm, founded, ended, lost_year (null = not known, or still alive)
@@ -50,6 +51,7 @@ class Panel:
     successors: Successors
     pair_years: Lazy
     pair_history: PairHistory
+    supported_years: Lazy
     firm_totals: Once
     firm_years: Lazy
     life: Lazy
