@@ -38,7 +38,8 @@ class PoissonOptions:
     ----------
     conf_level : of intervals
     correction : "g_over_gm1" is G / (G - 1); "cr0" none; "cr1" the first times (N - 1) / (N - K), K counting columns
-        and effects that are not nested in the cluster, which is the default of R's fixest
+        and effects that are not nested in the cluster, which is the default of R's fixest for one dimension (for two,
+        each has its own G here, as in R's sandwich; fixest takes the smaller G for all)
     three_way : take the incidental bias of sender x year, receiver x year and pair effects out of the coefficients,
         and out of errors clustered by pair: the columns (sender, receiver, year); such errors take no
         ``correction``
@@ -133,7 +134,7 @@ def poisson_effect(
     frame = table.collect(needed)
     model = _model(frame, outcome, terms, sets, named, weight)
     fit = fit_poisson(model.y, model.x, model.effects, frequency=model.frequency, probability=model.probability)
-    lost = [model.names[j] for j in fit.aliased if model.term_of[j] < len(treated)]
+    lost = [model.names[j].label for j in fit.aliased if model.term_of[j] < len(treated)]
     if lost:
         raise CollinearityError(f"treatment {lost}: the fixed effects and the terms before it leave nothing of it.")
     result = _result(frame, model, fit, treated, dims, options)
