@@ -7,6 +7,7 @@ from scipy import stats
 
 from missie_impact.effects import GroupTimeOptions, event_study, group_time_effects
 from missie_impact.errors import DuplicateKeyError, SettingsError
+from missie_impact.numerics.two_periods import did_cross_sections
 
 NAMES = {"outcome": "lemp", "unit": "countyreal", "time": "year", "first_treated": "first.treat"}
 CASES = {
@@ -189,6 +190,89 @@ def test_unbalanced_panels():
     pairs = group_time_effects(table, options=GroupTimeOptions(unbalanced="pairs"), **settings)
     assert pairs.found.n_units == 90
     np.testing.assert_allclose(pairs.table["estimate"], dropped.table["estimate"], atol=0.02)
+
+
+# csdid 0.4.3 (the Python port of R's did), allow_unbalanced_panel=True, not yet treated, training hours: effects of
+# 1988 and 1989 on both cohorts, their errors, the average in the year of treatment and its error (its average over all
+# cells is not compared: it does not weigh cohorts by their units)
+ROWS_AS_DID = {
+    ("doubly_robust", ()): (
+        [27.97431117, 0.7342608592, 4.07646511, 38.79941894],
+        [4.798787973, 2.869475168, 1.901654927, 5.460570366],
+        (32.785470181841376, 3.60304335),
+    ),
+    ("doubly_robust", ("union",)): (
+        [27.69477696, 0.5025336704, 4.169257495, 38.57824886],
+        [4.680735302, 2.72932372, 1.865469171, 5.512798321],
+        (32.53187557992717, 3.58308257),
+    ),
+    ("regression", ("union",)): (
+        [28.09836157, 0.5025336704, 4.169257495, 38.57824886],
+        [4.767094467, 2.72932372, 1.865469171, 5.512798321],
+        (32.75608925093185, 3.61384643),
+    ),
+    ("weighting", ("union",)): (
+        [28.05706608, 0.5250703016, 4.117076384, 38.64469085],
+        [4.768641108, 2.710357478, 1.865798915, 5.497421143],
+        (32.7626770896846, 3.61082084),
+    ),
+}
+
+
+@pytest.mark.parametrize("estimator, covariates", ROWS_AS_DID)
+def test_rows_of_an_unbalanced_panel_as_did(make, estimator, covariates):
+    table, _ = make.load("jtrain_firm_grants")
+    table["first"] = table["fcode"].map(table[table["grant"] == 1].groupby("fcode")["year"].min())
+    found = group_time_effects(
+        table.dropna(subset=["hrsemp"]), outcome="hrsemp", unit="fcode", time="year", first_treated="first",
+        covariates=covariates, estimator=estimator, cluster="fcode", options=GroupTimeOptions(unbalanced="rows"),
+    )  # fmt: skip
+    estimates, errors, (average, error) = ROWS_AS_DID[estimator, covariates]
+    np.testing.assert_allclose(found.table["estimate"], estimates, rtol=1e-8)
+    np.testing.assert_allclose(found.table["std_error"], errors, rtol=1e-8)
+    first = found.aggregate("event").table.set_index("time").loc[0]
+    assert first["estimate"] == pytest.approx(average, rel=1e-8)
+    assert first["std_error"] == pytest.approx(error, rel=1e-6)
+
+
+def test_rows_of_a_balanced_panel_give_the_estimates_of_pairs():
+    table = staggered()
+    settings = {"outcome": "y", "unit": "unit", "time": "time", "first_treated": "first", "cluster": "unit"}
+    rows = group_time_effects(table, options=GroupTimeOptions(unbalanced="rows"), **settings)
+    pairs = group_time_effects(table, options=GroupTimeOptions(unbalanced="pairs"), **settings)
+    # without covariates both are differences of the same four means, and a unit adds the same to them
+    np.testing.assert_allclose(rows.table["estimate"], pairs.table["estimate"], rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(rows.table["std_error"], pairs.table["std_error"], rtol=1e-9)
+    assert rows.table["n_treated"].tolist() == pairs.table["n_treated"].tolist()
+
+
+@pytest.mark.parametrize("estimator", ["doubly_robust", "regression", "weighting"])
+def test_influence_of_rows_by_leaving_each_out(estimator):
+    random = np.random.default_rng(8)
+    n = 400
+    x = np.column_stack([np.ones(n), random.normal(size=n)])
+    treated, later = random.random(n) < 0.4, random.random(n) < 0.5
+    weight = random.uniform(0.5, 2.0, n)
+    y = x[:, 1] + treated + later * (0.5 + x[:, 1]) + 2.0 * (treated & later) + random.normal(size=n)
+    whole, influence = did_cross_sections(y, later, treated, x, weight, estimator)
+    assert influence.sum() == pytest.approx(0.0, abs=1e-9)
+    for row in range(0, n, 37):
+        less = weight.copy()
+        less[row] *= 1 - 1e-5
+        moved, _ = did_cross_sections(y, later, treated, x, less, estimator)
+        assert (whole - moved) / 1e-5 == pytest.approx(influence[row], rel=1e-3, abs=1e-7)
+
+
+def test_few_treated_rows_for_a_model_of_their_outcomes_are_said():
+    table = staggered()
+    table["x"] = np.random.default_rng(3).normal(size=len(table))
+    first = table.drop_duplicates("unit")
+    gone = first.loc[first["first"] == first["first"].min(), "unit"].iloc[1:]
+    settings = {"outcome": "y", "unit": "unit", "time": "time", "first_treated": "first", "cluster": "unit"}
+    options = GroupTimeOptions(unbalanced="rows")
+    found = group_time_effects(table[~table["unit"].isin(gone)], **settings, covariates=["x"], options=options)
+    alone = found.table[found.table["cohort"] == first["first"].min()]
+    assert alone["reason"].str.contains("too few treated").all() and alone["estimate"].isna().all()
 
 
 def test_bad_tables():

@@ -13,22 +13,16 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from missie_impact.errors import MissieError, SeparationError, SettingsError
-from missie_impact.numerics.binomial import fit_binomial
-from missie_impact.numerics.cells import Column, Floats
+from missie_impact.numerics.cells import Floats
 from missie_impact.numerics.covariance import Clusters, Correction, correction_factor
-from missie_impact.numerics.design import build_design
-from missie_impact.numerics.poisson import independent_columns
+from missie_impact.numerics.two_periods import Estimator, Mask, did_cross_sections, did_two_periods
 
-Mask = NDArray[np.bool_]
-Estimator = Literal["doubly_robust", "regression", "weighting"]
 Comparison = Literal["not_yet", "never"]
 BasePeriod = Literal["varying", "universal"]
 
 NEVER = np.inf
-LARGEST_SCORE = 1 - 1e-6  # propensity above which weights are not trusted; R's DRDID caps it there
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +36,14 @@ class GroupTimeSettings:
     base : "varying": the period before each pre-treatment period, the last one before treatment after it;
         "universal": the last period before treatment throughout
     anticipation : periods before treatment in which it may already work
+    cross_sections : compare the rows of both periods, also those of units that are in one of them alone
     """
 
     comparison: Comparison = "not_yet"
     estimator: Estimator = "doubly_robust"
     base: BasePeriod = "varying"
     anticipation: int = 0
+    cross_sections: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,79 +196,67 @@ def _cell(
     others = np.isinf(panel.cohort)
     if settings.comparison == "not_yet":
         others |= (panel.cohort > max(time, float(panel.times[base])) + settings.anticipation) & ~treated
-    change = panel.outcome[:, position] - panel.outcome[:, base]
-    usable = (treated | others) & np.isfinite(change) & (panel.weight > 0)
-    x = np.ones((len(change), 1))
-    if panel.covariates is not None:
-        # as known in the earlier of the two periods
-        x = np.column_stack([x, panel.covariates[:, min(position, base)]])
-        usable &= np.isfinite(x).all(axis=1)
-    rows = np.flatnonzero(usable)
-    n_treated = int(treated[rows].sum())
-    counts = n_treated, len(rows) - n_treated
+    among = (treated | others) & (panel.weight > 0)
+    rows = (
+        _both_periods(panel, among, position, base)
+        if settings.cross_sections
+        else _changes(panel, among, position, base)
+    )
+    counts = rows.count(treated), rows.count(others)
     if not min(counts):
-        return Cell(cohort, time, np.nan, *counts, reason="nobody treated" if not n_treated else "no comparison"), empty
+        return Cell(cohort, time, np.nan, *counts, reason="nobody treated" if not counts[0] else "no comparison"), empty
     try:
-        value, influence = did_two_periods(change[rows], treated[rows], x[rows], panel.weight[rows], settings.estimator)
+        value, influence = rows.effect(treated, panel.weight, settings.estimator)
     except SeparationError:
         return Cell(cohort, time, np.nan, *counts, reason="covariates tell treated and others apart: no overlap"), empty
     except MissieError as error:
         return Cell(cohort, time, np.nan, *counts, reason=str(error).split(".")[0]), empty
-    empty[rows] = influence
+    np.add.at(empty, rows.unit, influence)
     return Cell(cohort, time, value, *counts), empty
 
 
-def did_two_periods(
-    change: Floats, treated: Mask, x: Floats, weight: Floats, estimator: Estimator = "doubly_robust"
-) -> tuple[float, Floats]:
-    """Estimate the effect on the treated from changes between two periods.
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """What a cell is estimated from: changes of units, or (``later`` is there) rows of either period."""
 
-    Parameters
-    ----------
-    change : (n,) outcome in the later period less that in the earlier
-    treated : (n,) whether treated in between
-    x : (n, k) covariates with a constant
-    weight : (n,) sampling weights
+    unit: NDArray[np.intp]
+    outcome: Floats
+    x: Floats
+    later: Mask | None = None
 
-    Returns
-    -------
-    estimate, influence : (n,) what each unit adds to the estimate, summing to zero
+    def count(self, arm: Mask) -> int:
+        """Units of an arm; none where a period has no row of it."""
+        mine = arm[self.unit]
+        parts = [mine] if self.later is None else [mine & self.later, mine & ~self.later]
+        return len(np.unique(self.unit[mine])) if all(part.any() for part in parts) else 0
 
-    References
-    ----------
-    Sant'Anna and Zhao (2020), Journal of Econometrics 219, 101-122; R's DRDID (``drdid_panel``, ``reg_did_panel``,
-    ``std_ipw_did_panel``).
-    """
-    x = x[:, independent_columns(x[~treated], weight[~treated])]
-    n = len(change)
-    w_treated = weight * treated
-    total = float(w_treated.sum())
-    expected, by_outcome = np.zeros(n), np.zeros_like(x)
-    if estimator != "weighting":
-        w_other = weight * ~treated
-        inverse = np.linalg.inv((x * w_other[:, None]).T @ x)
-        expected = x @ (inverse @ (x.T @ (w_other * change)))
-        by_outcome = (w_other * (change - expected))[:, None] * x @ inverse
-    left = change - expected
-    mean = float(w_treated @ left) / total
-    influence = (w_treated * (left - mean) - by_outcome @ (x.T @ w_treated)) / total
-    if estimator == "regression":
-        return mean, influence
-    score, by_score = _propensity(treated, x, weight)
-    w_other = weight * np.where(treated, 0.0, score / (1 - score))
-    size = float(w_other.sum())
-    other = float(w_other @ left) / size
-    part = w_other * (left - other) + by_score @ (x.T @ (w_other * (left - other))) - by_outcome @ (x.T @ w_other)
-    return mean - other, influence - part / size
+    def effect(self, treated: Mask, weight: Floats, estimator: Estimator) -> tuple[float, Floats]:
+        """Estimate, and the influence of each row."""
+        arm, w = treated[self.unit], weight[self.unit]
+        if self.later is None:
+            return did_two_periods(self.outcome, arm, self.x, w, estimator)
+        return did_cross_sections(self.outcome, self.later, arm, self.x, w, estimator)
 
 
-def _propensity(treated: Mask, x: Floats, weight: Floats) -> tuple[Floats, Floats]:
-    """Probability of treatment and what each unit adds to the coefficients."""
-    design = build_design([], [Column(f"x{j}", x[:, j]) for j in range(x.shape[1])], intercept=False)
-    weight = weight / weight.mean()  # those of populations reach millions, whose rounding no tolerance allows for
-    fit = fit_binomial(treated.astype(np.float64), design, link="logit", probability=weight, tolerance=1e-10)
-    score = np.minimum(special.expit(design.predict(fit.coef)), LARGEST_SCORE)
-    return score, (weight * (treated - score))[:, None] * x @ fit.bread
+def _changes(panel: UnitPanel, among: Mask, position: int, base: int) -> _Rows:
+    """Changes of units seen in both periods; covariates as known in the earlier one."""
+    change = panel.outcome[:, position] - panel.outcome[:, base]
+    x = _with_constant(panel, min(position, base))
+    unit = np.flatnonzero(among & np.isfinite(change) & np.isfinite(x).all(axis=1))
+    return _Rows(unit, change[unit], x[unit])
+
+
+def _both_periods(panel: UnitPanel, among: Mask, position: int, base: int) -> _Rows:
+    """Rows of both periods with their own covariates."""
+    outcome = np.concatenate([panel.outcome[:, position], panel.outcome[:, base]])
+    x = np.concatenate([_with_constant(panel, position), _with_constant(panel, base)])
+    row = np.flatnonzero(np.tile(among, 2) & np.isfinite(outcome) & np.isfinite(x).all(axis=1))
+    return _Rows(row % len(among), outcome[row], x[row], row < len(among))
+
+
+def _with_constant(panel: UnitPanel, position: int) -> Floats:
+    constant = np.ones((len(panel.cohort), 1))
+    return constant if panel.covariates is None else np.column_stack([constant, panel.covariates[:, position]])
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,6 @@ from missie_impact.numerics.group_time import (
     Average,
     BasePeriod,
     Comparison,
-    Estimator,
     GroupTime,
     GroupTimeSettings,
     average_by,
@@ -33,6 +32,7 @@ from missie_impact.numerics.group_time import (
     overall,
 )
 from missie_impact.numerics.pretrends import JointTest, joint_test
+from missie_impact.numerics.two_periods import Estimator
 from missie_impact.risksets.riskset import RiskSet
 
 FEW_UNITS = 5  # as R's did warns
@@ -54,7 +54,8 @@ class GroupTimeOptions:
     ----------
     base_period : "varying" or "universal" (as `honest_bounds` needs)
     anticipation : periods before treatment in which it may already work
-    unbalanced : "drop" units not observed in every period, or compare in "pairs" of periods whoever is there in both
+    unbalanced : "drop" units not observed in every period; compare in "pairs" of periods whoever is there in both; or
+        compare all "rows" of two periods as repeated cross-sections, as R's ``did`` with ``allow_unbalanced_panel``
     correction : by cluster; "cr0" is none, as R's ``did``; "g_over_gm1" G / (G - 1)
     bootstrap : draws of a multiplier bootstrap by cluster for errors and bands; 0 for analytic ones
     seed : of the bootstrap and the bands
@@ -304,7 +305,9 @@ def group_time_effects(
         table, RowColumns(outcome, units, time, first_treated, weights), terms, dims,
         unbalanced=options.unbalanced, anticipation=options.anticipation,
     )  # fmt: skip
-    settings = GroupTimeSettings(comparison, estimator, options.base_period, options.anticipation)
+    settings = GroupTimeSettings(
+        comparison, estimator, options.base_period, options.anticipation, cross_sections=options.unbalanced == "rows"
+    )
     found = group_time(panel, settings, correction=options.correction, bootstrap=options.bootstrap, seed=options.seed)
     words = "units not yet treated" if comparison == "not_yet" else "units never treated"
     how = f"{_ESTIMATORS[estimator]}, compared with {words}, {options.base_period} base period"

@@ -17,7 +17,7 @@ from missie_impact.numerics.covariance import Clusters, clusters_of
 from missie_impact.numerics.group_time import NEVER, UnitPanel
 from missie_impact.risksets.controls import variables_of
 
-Unbalanced = Literal["drop", "pairs"]
+Unbalanced = Literal["drop", "pairs", "rows"]
 
 
 @dataclass(frozen=True, slots=True)
