@@ -12,6 +12,7 @@ from missie_impact.effects import Effect, FitOptions, market_exit, structural_tr
 from missie_impact.effects.result import TIDY_COLUMNS, inference
 from missie_impact.errors import (
     CollinearityError,
+    ConvergenceError,
     MicrodataError,
     MissieError,
     MissingValueError,
@@ -21,6 +22,7 @@ from missie_impact.errors import (
     SeparationError,
     SettingsError,
 )
+from missie_impact.numerics.binomial import fit_binomial
 
 CONTROLS = ["log_workers", "here", "sector"]
 
@@ -103,6 +105,33 @@ def test_a_combination_of_controls_that_separates_leaves_with_its_rows(make):
     share = (inside & (far["special"] == 0)).sum() / inside.sum()
     expected = share * rest.effect("risk_difference").estimate
     assert effect.effect("risk_difference").estimate == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("seen_as", [CollinearityError, ConvergenceError])
+def test_separation_that_looks_like_something_else_is_searched_for(make, monkeypatch, seen_as):
+    # with weights that differ a thousandfold the information of separated rows vanishes before the steps show it
+    table = make.firms().assign(special=(np.arange(600) % 10 == 0).astype(float))
+    table["outcome"] = np.where(table["special"] == 1, (table["log_workers"] > 0).astype(int), table["outcome"])
+    table["slope"] = table["special"] * table["log_workers"]
+    controls = ["log_workers", "special", "slope"]
+    expected = structural_transition(make.risk_set(table), controls=controls, cluster=None)
+
+    def fit(*arguments, **options):
+        try:
+            return fit_binomial(*arguments, **options)
+        except SeparationError as error:
+            raise seen_as("the steps end otherwise") from error
+
+    monkeypatch.setattr("missie_impact.effects.fitting.model.fit_binomial", fit)
+    found = structural_transition(make.risk_set(table), controls=controls, cluster=None)
+    pd.testing.assert_frame_equal(found.tidy(), expected.tidy())
+
+    def failing(*arguments, **options):
+        raise seen_as("the steps end otherwise")
+
+    monkeypatch.setattr("missie_impact.effects.fitting.model.fit_binomial", failing)
+    with pytest.raises(seen_as, match="the steps end otherwise"):  # nothing is separated here
+        structural_transition(make.risk_set(make.firms()), controls=["log_workers"], cluster=None)
 
 
 def test_a_treatment_that_separates_with_a_control_raises(make):

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from missie_impact import build_panel, exit_risk_set, simulate_registers
+from missie_impact import build_panel, entry_risk_set, exit_risk_set, simulate_registers
+from missie_impact.errors import SettingsError
 
 KEY = ["firm", "market", "year", "follow_up"]
 
@@ -38,3 +39,12 @@ def test_the_draw_depends_on_its_seed_alone(panel):
     one, same, other = (exit_risk_set(panel, controls_per_treated=10, seed=s).collect(KEY) for s in (1, 1, 2))
     pd.testing.assert_frame_equal(one, same)
     assert not one.equals(other)
+
+
+@pytest.mark.parametrize("number", [0, -1, True, "all", None])
+def test_a_number_of_controls_below_one_is_refused(panel, number):
+    with pytest.raises(SettingsError, match="controls_per_treated: expected a number of at least 1"):
+        entry_risk_set(panel, controls_per_treated=number)
+    if number is not None:  # which keeps all controls here
+        with pytest.raises(SettingsError, match="controls_per_treated: expected a number of at least 1"):
+            exit_risk_set(panel, controls_per_treated=number)

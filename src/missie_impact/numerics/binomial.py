@@ -165,7 +165,7 @@ def _fit(
     _still_moving(blocks, direction, terms)
     raise ConvergenceError(
         f"no maximum after {max_steps} steps over {counts.n_rows:g} rows; the scaled gradient is still {gradient:.1e}, "
-        f"expected at most {tolerance:.1e}. Rescale continuous columns, or give a larger max_steps."
+        f"expected at most {tolerance:.1e}. Rescale continuous columns, leave out controls, or give a larger max_steps."
     )
 
 

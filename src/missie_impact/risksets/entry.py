@@ -56,6 +56,7 @@ def entry_risk_set(
     """
     if outcome not in ("trade", "fdi"):
         raise SettingsError(f"outcome: expected 'trade' or 'fdi', found {outcome!r}.")
+    trials.check_per_treated(controls_per_treated)
     trials.require_participants(panel)
     definitions = panel.definitions
     years = trials.usable_years(panel, before=max(definitions.entry_lookback, 4), after=definitions.entry_horizon)

@@ -88,6 +88,8 @@ def exit_risk_set(
         if controls_per_treated is not None:
             raise SettingsError("a firm's own markets are all its controls: leave controls_per_treated out.")
         return _trials(panel, start_from, None, seed, within=True)
+    if controls_per_treated is not None:
+        trials.check_per_treated(controls_per_treated)
     return _trials(panel, start_from, controls_per_treated, seed)
 
 

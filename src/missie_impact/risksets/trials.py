@@ -47,6 +47,12 @@ def usable_years(panel: Panel, before: int, after: int) -> TrialYears:
     return TrialYears(earliest, panel.last_year - after)
 
 
+def check_per_treated(number: object) -> None:
+    """Refuse numbers of controls per treated pair below one, and what is no number."""
+    if isinstance(number, bool) or not isinstance(number, (int, float)) or not number >= 1:
+        raise SettingsError(f"controls_per_treated: expected a number of at least 1, found {number!r}.")
+
+
 def require_participants(panel: Panel) -> None:
     """Raise where no firm of the register is on any listed mission."""
     if panel.engine.count(panel.supports.filter(nw.col("listed"))) == 0:

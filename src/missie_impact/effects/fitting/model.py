@@ -13,7 +13,9 @@ from missie_impact.effects.fitting.rows import Mask, Rows
 from missie_impact.effects.fitting.separated import separated_rows
 from missie_impact.effects.result import Counts
 from missie_impact.errors import (
+    CollinearityError,
     ConvergenceError,
+    MissieError,
     NoEventError,
     NoParticipantError,
     SeparationError,
@@ -188,8 +190,8 @@ def fit_group(rows: Rows, group: Mask, link: LinkName) -> Fitted:
         try:
             fit = fit_binomial(y, settled.design, link=link, frequency=frequency, probability=probability)
             break
-        except SeparationError:
-            predicted = _predicted_rows(y, settled.design, used, rows.treatment)
+        except (SeparationError, CollinearityError, ConvergenceError) as error:  # separation may look like the others
+            predicted = _predicted_rows(y, settled.design, used, rows.treatment, error)
             combined.append(predicted)
             positions = np.setdiff1d(positions, predicted)
             _check_left(rows, positions, len(predicted))
@@ -273,10 +275,12 @@ def _parts(rows: Rows, positions: Positions) -> tuple[Floats, Floats | None, Flo
     return rows.y[positions], weights[0], weights[1]
 
 
-def _predicted_rows(y: Floats, design: Design, used: Positions, treatment: str) -> Positions:
+def _predicted_rows(y: Floats, design: Design, used: Positions, treatment: str, error: MissieError) -> Positions:
     """Rows that a combination of controls predicts perfectly; an error where the treatment has a part in it."""
     found = separated_rows(y, design)
     if found is None:
+        if not isinstance(error, SeparationError):
+            raise error
         raise ConvergenceError(
             f"the likelihood over {len(y)} rows diverges, although no combination of terms predicts rows perfectly. "
             "Rescale controls of very different size, or leave some out."

@@ -18,6 +18,7 @@ from missie_impact.numerics.group_time import NEVER, UnitPanel
 from missie_impact.risksets.controls import variables_of
 
 Unbalanced = Literal["drop", "pairs", "rows"]
+_UNSEEN = {"drop": "not observed in every period", "pairs": "never observed", "rows": "never observed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ def unit_panel(
     steps = [
         FlowStep("units in the table", units.count),
         FlowStep("not treated from the first period on", int((~always).sum()), reason="no period before treatment"),
-        FlowStep("units compared", int(keep.sum()), reason="not observed in every period"),
+        FlowStep("units compared", int(keep.sum()), reason=_UNSEEN[unbalanced]),
     ]
     if not keep.any():
         raise SettingsError(
