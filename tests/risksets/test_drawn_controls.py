@@ -18,7 +18,7 @@ def panel():
 
 def test_enough_controls_are_all_controls(panel):
     everything = exit_risk_set(panel).collect()
-    drawn = exit_risk_set(panel, controls_per_treated=1_000_000).collect()
+    drawn = exit_risk_set(panel, controls_per_treated=np.int64(1_000_000)).collect()
     assert (drawn["probability"] == 1.0).all()
     pd.testing.assert_frame_equal(drawn.drop(columns="probability"), everything)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import narwhals as nw
+import numpy as np
 
 from missie_impact.errors import NoParticipantError, SettingsError
 from missie_impact.flow import Flow, FlowStep
@@ -49,7 +50,7 @@ def usable_years(panel: Panel, before: int, after: int) -> TrialYears:
 
 def check_per_treated(number: object) -> None:
     """Refuse numbers of controls per treated pair below one, and what is no number."""
-    if isinstance(number, bool) or not isinstance(number, (int, float)) or not number >= 1:
+    if isinstance(number, bool) or not isinstance(number, (int, float, np.integer)) or not number >= 1:
         raise SettingsError(f"controls_per_treated: expected a number of at least 1, found {number!r}.")
 
 
