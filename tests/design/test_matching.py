@@ -195,6 +195,13 @@ def test_linear_predictor_measures_the_caliper_in_logits(lalonde):
     assert gaps.max() <= 0.2 * lalonde.reference["propensity"]["sd_logit"]
 
 
+@pytest.mark.parametrize("method", ["propensity", "linear_propensity", "mahalanobis"])
+def test_what_does_not_vary_tells_nobody_apart(lalonde, method):
+    risk = RiskSet.from_frame(lalonde.table.assign(same=1.0), outcome="re78", treatment="treat")
+    design = match(risk, on=["same"], method=method)
+    assert (design.n_treated, design.n_treated_kept) == (185, 185)
+
+
 def test_support_shows_aggregates(lalonde):
     support = match(lalonde.risk, on=lalonde.on).support
     score = match(lalonde.risk, on=lalonde.on).score
