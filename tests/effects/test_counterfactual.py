@@ -237,11 +237,23 @@ def test_what_cannot_be_asked_is_refused(no_effect):
         counterfactual_indicator(no_effect, [2020])
     with pytest.raises(SettingsError, match="with_last_year"):
         counterfactual_indicator(no_effect, [2016], matchings=["last"])
+    with pytest.raises(SettingsError, match="a list of some of"):
+        counterfactual_indicator(no_effect, [2016], matchings="with_last_year")
+    with pytest.raises(SettingsError, match=r"found \['misson'\]"):
+        counterfactual_indicator(no_effect, [2016], instruments=["misson"])
     with pytest.raises(SettingsError, match="no such line"):
         counterfactual_indicator(no_effect, [2016], options=NO_PLACEBO).row("p")
     moved = dataclasses.replace(no_effect, definitions=CBS_2024.replace(indicator_base="mean_t-2_t-1"))
     with pytest.raises(SettingsError, match="indicator_base"):
         counterfactual_indicator(moved, [2016])
+
+
+@pytest.mark.parametrize(
+    "options", [{"ratio": 0}, {"draws": 1}, {"margin_pp": -1.0}, {"caliper_sd": 0.0}, {"conf_level": 1.0}]
+)
+def test_options_out_of_range(options):
+    with pytest.raises(SettingsError, match=next(iter(options))):
+        CounterfactualOptions(**options)
 
 
 def test_price_by_hand():
@@ -268,3 +280,5 @@ def test_the_budget_of_missions_is_not_set_against_other_support(no_effect):
         effect_price(found, figure="share_growers")
     with pytest.raises(SettingsError, match="missions"):
         effect_price(EuroEffect(1.0, 0.0, 2.0, 10), missions=0)
+    with pytest.raises(SettingsError, match="expected a counterfactual indicator or a EuroEffect, found DataFrame"):
+        effect_price(found.table)

@@ -241,6 +241,13 @@ def test_instruments_can_be_left_out_as_before_the_break_of_2026(make_panel):
     assert any("left out here" in note for note in indicator.notes)
 
 
+@pytest.mark.parametrize("instruments", ["mission", [], ["mission", "misson"]])
+def test_instruments_that_do_not_occur_are_named(make_panel, instruments):
+    panel = make_panel("alfa DE 2020: 0 3 3 3", "alfa DE 2020")
+    with pytest.raises(SettingsError, match=r"`instruments`: expected .*some of \['mission'\]"):
+        budget_indicator(panel, COHORT, instruments=instruments)
+
+
 def test_shares_of_the_largest_firms_need_ten_contributors(make_panel):
     nine = [f"f{i:02d}" for i in range(9)]
     history = "\n".join(f"{f} DE 2020: 0 30 30 30" for f in nine)
@@ -321,6 +328,8 @@ def test_a_deflator_must_hold_every_year_once_and_above_zero(make_panel):
         budget_indicator(panel, COHORT, deflator={2020: 1.0, 2021: 1.1})
     with pytest.raises(SettingsError, match="2021"):
         budget_indicator(panel, COHORT, deflator={2020: 1.0, 2021: 0.0, 2022: 1.0, 2023: 1.0})
+    with pytest.raises(SettingsError, match="found float"):
+        budget_indicator(panel, COHORT, deflator=1.02)
     with pytest.raises(SchemaError, match="index"):
         budget_indicator(panel, COHORT, deflator=pd.DataFrame({"year": [2020]}))
     with pytest.raises(SchemaError, match="2020"):

@@ -78,6 +78,7 @@ def budget_indicator(
     """
     if per not in (None, "instrument"):
         raise SettingsError(f"`per`: expected None or 'instrument', found {per!r}.")
+    check_instruments(panel, instruments)
     definitions = panel.definitions
     scheme = grouping(by, definitions)
     years = tuple(sorted({int(cohort) for cohort in cohorts}))
@@ -136,6 +137,17 @@ def refuse_unseen_years(panel: Panel, cohorts: tuple[int, ...], offsets: Sequenc
                 f"{panel.first_year}-{panel.last_year}; missing: {', '.join(map(str, missing))}. Leave this cohort "
                 "out, or read the trade of the missing years."
             )
+
+
+def check_instruments(panel: Panel, instruments: Sequence[str] | None) -> None:
+    """Refuse a text instead of a list, and names that the list of participants does not hold."""
+    if instruments is None:
+        return
+    known = sorted(panel.linkage.report["instrument"].unique())
+    if isinstance(instruments, str) or not len(instruments):
+        raise SettingsError(f"`instruments`: expected a list of some of {known}, or None, found {instruments!r}.")
+    if unknown := sorted(set(instruments) - set(known)):
+        raise SettingsError(f"`instruments`: expected some of {known}, found {unknown} on no row of the list.")
 
 
 def supports_of(panel: Panel, cohorts: tuple[int, ...], instruments: Sequence[str] | None) -> Lazy:

@@ -49,6 +49,10 @@ def read_deflator(deflator: Deflator | None, cohorts: Sequence[int], offsets: It
 def _as_dict(deflator: Deflator) -> dict[int, float]:
     if isinstance(deflator, Mapping):
         return {int(year): float(index) for year, index in deflator.items()}
+    if not isinstance(deflator, pd.DataFrame):
+        raise SettingsError(
+            f"deflator: expected a mapping of years to indices, a frame or None, found {type(deflator).__name__}."
+        )
     lacking = [name for name in ("year", "index") if name not in deflator.columns]
     if lacking:
         raise SchemaError(f"deflator: expected the columns year and index, missing {lacking}.")

@@ -31,7 +31,7 @@ from missie_impact.effects.increase.counterfactual_pool import (
 from missie_impact.effects.increase.counterfactual_result import HEAVY, CounterfactualIndicator
 from missie_impact.errors import NoParticipantError, SettingsError
 from missie_impact.flow import Flow, FlowStep
-from missie_impact.indicator.budget import grouping, refuse_unseen_years, with_group
+from missie_impact.indicator.budget import check_instruments, grouping, refuse_unseen_years, with_group
 from missie_impact.indicator.sums import base_years
 from missie_impact.numerics.covariance import interval
 from missie_impact.numerics.tails import bootstrap_interval, leave_one_out, resample, smaller_size, top_shares
@@ -70,6 +70,19 @@ class CounterfactualOptions:
     conf_level: float = 0.95
     placebo: bool = True
     margin_pp: float = 2.5
+
+    def __post_init__(self) -> None:
+        for name, value, least in (
+            ("ratio", self.ratio, 1),
+            ("draws", self.draws, 2),
+            ("margin_pp", self.margin_pp, 0),
+        ):
+            if not value >= least:
+                raise SettingsError(f"{name}: expected a number of at least {least}, found {value!r}.")
+        if self.caliper_sd is not None and not self.caliper_sd > 0:
+            raise SettingsError(f"caliper_sd: expected a number above zero, or None, found {self.caliper_sd!r}.")
+        if not 0.5 < self.conf_level < 1:
+            raise SettingsError(f"conf_level: expected a number between 0.5 and 1, found {self.conf_level!r}.")
 
 
 def counterfactual_indicator(
@@ -128,9 +141,9 @@ def counterfactual_indicator(
     (42, 3)
     """
     chosen = options or CounterfactualOptions()
-    unknown = sorted(set(matchings) - set(MATCHINGS))
-    if unknown or not matchings:
-        raise SettingsError(f"`matchings`: expected some of {sorted(MATCHINGS)}, found {list(matchings)}.")
+    check_instruments(panel, instruments)
+    if isinstance(matchings, str) or not matchings or set(matchings) - set(MATCHINGS):
+        raise SettingsError(f"`matchings`: expected a list of some of {sorted(MATCHINGS)}, found {matchings!r}.")
     if base_years(panel.definitions) != (0,):
         raise SettingsError(
             'counterfactual indicator: expected the definition indicator_base="t"; with the mean of t-2 and t-1 the '

@@ -113,7 +113,7 @@ def effect_price(
     Raises
     ------
     SettingsError
-        If the figure is not in euro, or missions or budget are not above zero.
+        If ``effect`` is neither, the figure is not in euro, or missions or budget are not above zero.
 
     Examples
     --------
@@ -122,6 +122,12 @@ def effect_price(
     >>> mi.effect_price(effect, missions=20).table[["quantity", "estimate"]].values.tolist()
     [['per supported firm', 200000.0], ['per mission', 500000.0], ['per euro of the mission budget', 2.0]]
     """
+    if not isinstance(effect, (CounterfactualIndicator, EuroEffect)):
+        raise SettingsError(
+            f"effect: expected a counterfactual indicator or a EuroEffect, found {type(effect).__name__}. An effect "
+            "per treated pair, such as `att_eur_winsorised` of export_increase, makes a EuroEffect when multiplied by "
+            "the treated pairs: EuroEffect(eur_per_year, conf_low, conf_high, n_firms=...)."
+        )
     found = effect if isinstance(effect, EuroEffect) else _line(effect, figure, cohort, group, matching)
     letter = published_figure(BUDGET_ID)
     budget = float(letter.read_as or math.nan) if budget_eur is None else float(budget_eur)
