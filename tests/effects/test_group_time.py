@@ -8,6 +8,7 @@ from scipy import stats
 from missie_impact.effects import GroupTimeOptions, event_study, group_time_effects
 from missie_impact.errors import DuplicateKeyError, SettingsError
 from missie_impact.numerics.two_periods import did_cross_sections
+from missie_impact.validity import honest_bounds
 
 NAMES = {"outcome": "lemp", "unit": "countyreal", "time": "year", "first_treated": "first.treat"}
 CASES = {
@@ -284,6 +285,20 @@ def test_bad_tables():
         group_time_effects(table.assign(first=table["time"]), **settings)
     with pytest.raises(SettingsError, match="first treated after"):
         group_time_effects(table.assign(first=np.inf), **settings)
+    with pytest.raises(SettingsError, match="nothing is left with balance=None and min_time=50"):
+        group_time_effects(table, **settings).aggregate("event", min_time=50)
+    # a factor of one level is no covariate
+    same = group_time_effects(table.assign(one="a"), **settings, covariates=["C(one)"])
+    pd.testing.assert_frame_equal(same.table, group_time_effects(table, **settings).table)
+
+
+def test_bad_event_studies():
+    with pytest.raises(SettingsError, match="expected numbers"):
+        event_study(["a"], [1.0], [[1.0]])
+    with pytest.raises(SettingsError, match="variances"):
+        event_study([-2, 0], [1.0, 2.0], [[1.0, 0.0], [0.0, -1.0]])
+    with pytest.raises(SettingsError, match="found DataFrame"):
+        honest_bounds(staggered(), bounds=[1.0])
 
 
 def test_power_of_pretrends_by_hand():

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from missie_impact.effects import PoissonOptions, poisson_effect
-from missie_impact.errors import CollinearityError, NoEventError, SchemaError
+from missie_impact.errors import CollinearityError, NoEventError, SchemaError, SettingsError
 
 GRAVITY = {
     "log(dist)": "ld",
@@ -133,6 +133,8 @@ def test_what_cannot_be_estimated_is_said():
     table = panel()
     with pytest.raises(CollinearityError, match=r"treatment \['group'\]: .*nothing of it"):
         poisson_effect(table.assign(group=table["unit"] % 3), "amount", "group", effects=["unit"], cluster="unit")
+    with pytest.raises(SettingsError, match="expected at least one term that varies"):
+        poisson_effect(table.assign(kind="a"), "amount", "kind", cluster="unit")
     with pytest.raises(NoEventError, match="above zero"):
         poisson_effect(table.assign(amount=0.0), "amount", "treated", effects=["unit"], cluster="unit")
     with pytest.raises(SchemaError, match="at least 0"):

@@ -109,6 +109,10 @@ def honest_bounds(
         raise SettingsError(f"violation: expected one of {list(get_args(Violation))}, found {violation!r}.")
     if not len(bounds) or min(bounds) < 0:
         raise SettingsError("bounds: expected one or more numbers of at least 0.")
+    if not isinstance(source, (EventStudy, GroupTimeEffects)):
+        raise SettingsError(
+            f"source: expected group-time effects or an event study (event_study()), found {type(source).__name__}."
+        )
     study = source.event_study() if isinstance(source, GroupTimeEffects) else source
     n_before, weights = _checked(study, effect)
     value = float(weights @ study.estimate[n_before:])

@@ -116,8 +116,10 @@ def event_study(
     >>> study.tidy()["std_error"].round(2).tolist()
     [0.1, 0.1, 0.1]
     """
-    at = np.asarray(times, dtype=np.float64)
-    value, matrix = np.asarray(estimate, dtype=np.float64), np.asarray(covariance, dtype=np.float64)
+    try:
+        at, value, matrix = (np.asarray(numbers, dtype=np.float64) for numbers in (times, estimate, covariance))
+    except (TypeError, ValueError):
+        raise SettingsError("event study: expected numbers as times, estimates and covariance.") from None
     if value.shape != at.shape or matrix.shape != (len(at), len(at)):
         raise SettingsError(
             f"event study: expected as many estimates as times and a square covariance, found {len(at)} times, "
@@ -127,5 +129,7 @@ def event_study(
         raise SettingsError("event study: expected each time once and no row for the base period.")
     if not (np.isfinite(value).all() and np.isfinite(matrix).all() and np.allclose(matrix, matrix.T)):
         raise SettingsError("event study: expected finite estimates and a symmetric covariance.")
+    if (np.diag(matrix) < 0).any():
+        raise SettingsError("event study: expected variances of at least 0 on the diagonal of the covariance.")
     order = np.argsort(at)
     return EventStudy(outcome, at[order], value[order], matrix[np.ix_(order, order)], float(base))

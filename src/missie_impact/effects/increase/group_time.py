@@ -165,6 +165,11 @@ class GroupTimeEffects:
         keep = np.arange(len(parts.at))
         if min_time is not None:
             keep = np.flatnonzero(~(parts.at < min_time))
+        if not len(keep):
+            raise SettingsError(
+                f"aggregate: nothing is left with balance={balance} and min_time={min_time}; event times reach from "
+                f"{self.table['event_time'].min()} to {self.table['event_time'].max()}."
+            )
         matrix = parts.covariance[np.ix_(keep, keep)]
         draws = None if parts.draws is None else parts.draws[:, keep]
         error = _errors(matrix, draws)

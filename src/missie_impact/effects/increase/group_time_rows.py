@@ -63,8 +63,8 @@ def unit_panel(
     if dims:
         clusters = _per_unit(clusters_of(*(codes_of(table, c) for c in dims[0])).codes, units, "cluster").astype(int)
     covariates = None
-    if terms:
-        columns = _columns(table, terms)
+    columns = _columns(table, terms)
+    if columns.shape[1]:
         covariates = np.full((*shape, columns.shape[1]), np.nan)
         covariates.reshape(-1, columns.shape[1])[place] = columns
     complete = np.isfinite(outcome).all(axis=1)
@@ -119,4 +119,4 @@ def _columns(table: pd.DataFrame, terms: Sequence[Any]) -> Floats:
             columns.append(values.values)
         else:
             columns += [(values.codes == code).astype(np.float64) for code in range(1, len(values.levels))]
-    return np.column_stack(columns)
+    return np.column_stack(columns) if columns else np.empty((len(table), 0))

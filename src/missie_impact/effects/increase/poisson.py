@@ -133,6 +133,8 @@ def poisson_effect(
     needed += [c for d in dims for c in d] + list(named.values()) + list(options.three_way or ())
     frame = table.collect(needed)
     model = _model(frame, outcome, terms, sets, named, weight)
+    if not any(term < len(treated) for term in model.term_of):
+        raise SettingsError(f"treatment: expected at least one term that varies, found {list(treated)}.")
     fit = fit_poisson(model.y, model.x, model.effects, frequency=model.frequency, probability=model.probability)
     lost = [model.names[j].label for j in fit.aliased if model.term_of[j] < len(treated)]
     if lost:
