@@ -381,6 +381,18 @@ def test_duration_below_the_first_class_is_an_error(make):
         market_exit(make.risk_set(table), model="cox", controls=None, cluster=None)
 
 
+@pytest.mark.parametrize("source", [pd.DataFrame({"y": [0, 1]}), 5, None])
+def test_what_is_no_risk_set_is_refused(source):
+    for estimator in (structural_transition, market_exit):
+        with pytest.raises(SettingsError, match=r"expected a risk set or a design.*RiskSet.from_frame"):
+            estimator(source, controls=None, cluster=None)
+
+
+def test_a_cluster_that_is_no_name_is_refused(make):
+    with pytest.raises(SettingsError, match="cluster: expected a role, a column, a list of two, or None, found 5"):
+        structural_transition(make.risk_set(make.two_by_two()), controls=None, cluster=5)
+
+
 def test_every_error_is_one_of_ours(make):
     with pytest.raises(MissieError):
         crude(make, make.two_by_two(0, 0, 12, 68))

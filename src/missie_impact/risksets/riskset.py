@@ -242,7 +242,8 @@ def check_names(frame: Any) -> None:
 def _check_roles(roles: Roles, columns: list[str]) -> None:
     absent = {role: column for role, column in roles.named().items() if column not in columns}
     if absent:
-        raise SchemaError(f"roles {absent} name columns that are not there; the table has {columns}.")
+        held = [column for column in columns if column != ROW]
+        raise SchemaError(f"roles {absent} name columns that are not there; the table has {held}.")
     doubled = [c for c in set(roles.named().values()) if list(roles.named().values()).count(c) > 1]
     if set(doubled) & {roles.outcome, roles.treatment}:
         raise SchemaError(f"columns {sorted(doubled)} are given two roles; outcome and treatment must be their own.")

@@ -112,6 +112,11 @@ def e_value(
     """
     if isinstance(source, Estimate):
         return _of_estimate(source, True if common is None else common, true, simulated=False)
+    if not isinstance(source, Effect):
+        raise SettingsError(
+            f"source: expected an effect or one of its estimates, found {type(source).__name__}. "
+            "Numbers go to e_value_of()."
+        )
     wanted = scale or next((name for name in PREFERRED if name in source.scales), None)
     if wanted is None:
         raise SettingsError(

@@ -146,6 +146,11 @@ def parts(source: Source) -> tuple[RiskSet, Floats | None]:
     """Return the risk set and, of a design, the weight of each row."""
     if isinstance(source, RiskSet):
         return source, None
+    if not hasattr(source, "risk"):
+        raise SettingsError(
+            f"expected a risk set or a design, found {type(source).__name__}. "
+            "RiskSet.from_frame(table, outcome=..., treatment=...) makes one of your own table."
+        )
     return source.risk, np.asarray(source.weight, dtype=np.float64)
 
 
@@ -278,6 +283,8 @@ def cluster_dimensions(choice: ClusterChoice, risk: RiskSet) -> tuple[str, list[
     """Return the name of an error and the columns of each of its dimensions."""
     if choice is None:
         return ("model" if risk.roles.probability is None else "hc0"), []
+    if not isinstance(choice, (str, tuple, list)):
+        raise SettingsError(f"cluster: expected a role, a column, a list of two, or None, found {choice!r}.")
     listed: list[ClusterName] = [choice] if isinstance(choice, str) else list(choice)
     if not 1 <= len(listed) <= 2:
         raise SettingsError(f"cluster: expected one or two dimensions, found {len(listed)}.")
