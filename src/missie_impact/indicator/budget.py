@@ -17,7 +17,7 @@ from missie_impact.indicator.result import BudgetIndicator
 from missie_impact.indicator.sums import add_fate, add_increase, indicator_rows, measured_years, overlap
 from missie_impact.panel import Panel
 from missie_impact.panel.size import size_class
-from missie_impact.registers.engine import Lazy
+from missie_impact.registers.engine import Lazy, distinct
 
 By = Literal["size", "sector", "region"]
 SIZE_COLUMNS = ["workers", "group_workers", "foreign_controlled", "turnover_cents", "balance_cents"]
@@ -156,7 +156,7 @@ def supports_of(panel: Panel, cohorts: tuple[int, ...], instruments: Sequence[st
     if instruments is not None:
         supports = supports.filter(nw.col("instrument").is_in(list(instruments)))
     cohort = nw.col("year").cast(nw.Int64).alias("cohort")
-    return supports.select("firm", "market", cohort, "instrument").unique()
+    return distinct(supports.select("firm", "market", cohort, "instrument"))
 
 
 def supported_pairs(

@@ -267,7 +267,7 @@ def _one_row_per_firm_year(firms: Lazy, successors: Successors) -> Lazy:
         return firms
     own = firms.with_columns(old=nw.col("firm"))
     followed = successors.follow(own)
-    changed = successors.final.select(firm="successor").unique()
+    changed = distinct(successors.final.select(firm="successor"))
     ranked = followed.join(changed, on="firm", how="semi").with_columns(
         rank=nw.col("workers").fill_null(0.0) + nw.when(nw.col("old") == nw.col("firm")).then(1e12).otherwise(0.0)
     )

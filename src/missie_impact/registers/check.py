@@ -192,11 +192,11 @@ class _Checker:
     def linkage(self) -> list[Finding]:
         people = self.tables["participations"].filter(~nw.col("kvk").is_null()).select("kvk", "date", "organisation")
         firms = people.filter((nw.col("organisation") == "firm") | nw.col("organisation").is_null())
-        numbers = firms.select("kvk").unique()
+        numbers = distinct(firms.select("kvk"))
         links = self.tables["links"]
-        ever = self.count(numbers.join(links.select("kvk").unique(), on="kvk", how="anti"))
+        ever = self.count(numbers.join(distinct(links.select("kvk")), on="kvk", how="anti"))
         open_end = nw.col("valid_to").is_null() | (nw.col("date") <= nw.col("valid_to"))
-        day = firms.select("kvk", "date").unique().join(links, on="kvk", how="inner")
+        day = distinct(firms.select("kvk", "date")).join(links, on="kvk", how="inner")
         valid = day.filter((nw.col("valid_from") <= nw.col("date")) & open_end)
         hits = valid.group_by("kvk", "date").agg(firms=nw.col("firm").n_unique())
         at_date = self.count(firms.join(hits, on=["kvk", "date"], how="anti"))

@@ -212,7 +212,7 @@ def _add_trade_history(rows: Lazy, panel: Panel) -> Lazy:
     floor = round(panel.definitions.min_value_eur * 100)
     years_back = range(1, LOOK_BACK + 1)
     totals = panel.firm_trade.rename({"year": "traded"}).with_columns(nw.col("traded").cast(nw.Int64))
-    recent = rows.select("firm", "year").unique().join(totals, on="firm", how="inner")
+    recent = distinct(rows.select("firm", "year")).join(totals, on="firm", how="inner")
     recent = recent.with_columns(back=nw.col("year") - nw.col("traded")).filter(nw.col("back").is_between(1, LOOK_BACK))
     last = {"m1": "imports_cents", "n1": "export_markets", "goods": "goods", "services": "services"}
     wanted = {f"x{k}": (k, "exports_cents") for k in years_back} | {name: (1, of) for name, of in last.items()}

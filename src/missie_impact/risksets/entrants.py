@@ -11,7 +11,7 @@ from missie_impact.flow import FlowStep
 from missie_impact.panel import Panel
 from missie_impact.panel.history import with_history
 from missie_impact.panel.spells import spells
-from missie_impact.registers.engine import Lazy
+from missie_impact.registers.engine import Lazy, distinct
 from missie_impact.risksets import trials
 from missie_impact.risksets.covariates import add_country_group, add_pair_covariates, complete_firm_rows
 from missie_impact.risksets.entry import Outcome
@@ -99,7 +99,7 @@ def activity_years(panel: Panel, outcome: Outcome) -> Lazy:
     if outcome == "trade":
         return panel.activity("market", panel.definitions.entry_flow)
     affiliates = panel.successors.follow(panel.registers.affiliates)
-    return affiliates.select("firm", "market", nw.col("year").cast(nw.Int64)).unique()
+    return distinct(affiliates.select("firm", "market", nw.col("year").cast(nw.Int64)))
 
 
 def new_spells(panel: Panel, outcome: Outcome) -> Lazy:

@@ -11,7 +11,7 @@ from missie_impact.definitions import PAIR_CONTROLS
 from missie_impact.errors import SettingsError
 from missie_impact.panel import Panel
 from missie_impact.panel.size import size_class
-from missie_impact.registers.engine import Lazy
+from missie_impact.registers.engine import Lazy, distinct
 from missie_impact.risksets import trials
 from missie_impact.risksets.covariates import add_country_group, add_pair_covariates, complete_firm_rows
 from missie_impact.risksets.riskset import RiskSet, Roles
@@ -153,7 +153,7 @@ def _active(panel: Panel, outcome: Outcome) -> Lazy:
     if outcome == "trade":
         return panel.activity("market", panel.definitions.entry_flow)
     affiliates = panel.successors.follow(panel.registers.affiliates)
-    return affiliates.select("firm", "market", nw.col("year").cast(nw.Int64)).unique()
+    return distinct(affiliates.select("firm", "market", nw.col("year").cast(nw.Int64)))
 
 
 def _rules(panel: Panel, outcome: Outcome) -> list[Rule]:

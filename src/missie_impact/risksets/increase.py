@@ -9,7 +9,7 @@ import narwhals as nw
 from missie_impact.definitions import PAIR_CONTROLS
 from missie_impact.errors import SettingsError
 from missie_impact.panel import Panel
-from missie_impact.registers.engine import Lazy
+from missie_impact.registers.engine import Lazy, distinct
 from missie_impact.risksets import trials
 from missie_impact.risksets.covariates import add_country_group, add_pair_covariates, complete_firm_rows
 from missie_impact.risksets.riskset import RiskSet, Roles
@@ -99,12 +99,12 @@ def _supported(panel: Panel, treatment: str) -> Lazy:
 def _pairs(panel: Panel, years: TrialYears, treatment: str) -> Lazy:
     supported = _supported(panel, treatment)
     active = panel.activity("market", "export").with_columns(year=nw.col("year").cast(nw.Int64))
-    path = nw.concat([active.with_columns(year=nw.col("year") + k) for k in range(1, LOOK_BACK + 1)]).unique()
+    path = nw.concat([active.with_columns(year=nw.col("year") + k) for k in range(1, LOOK_BACK + 1)])
     path = path.filter(nw.col("year").is_between(years.first, years.last))
     if treatment == "mission":
         path = path.join(trials.hosts(panel, years), on=["market", "year"], how="inner")
     usable = supported.filter(nw.col("year").is_between(years.first, years.last)).select(*KEY)
-    joined = nw.concat([path.select(*KEY), usable]).unique().join(supported, on=KEY, how="left")
+    joined = distinct(nw.concat([path.select(*KEY), usable])).join(supported, on=KEY, how="left")
     treated = nw.when(nw.col("mission").is_null()).then(0).otherwise(1).cast(nw.Int64)
     recent = [supported.select("firm", "market", nw.col("year") + k) for k in range(1, panel.definitions.washout + 1)]
     flagged = trials.flag(joined.with_columns(treated=treated), nw.concat(recent), KEY, "washed")

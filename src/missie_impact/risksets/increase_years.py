@@ -9,7 +9,7 @@ import narwhals as nw
 from missie_impact.errors import SettingsError
 from missie_impact.flow import Flow, FlowStep
 from missie_impact.panel import Panel
-from missie_impact.registers.engine import Lazy
+from missie_impact.registers.engine import Lazy, distinct
 from missie_impact.risksets import trials
 from missie_impact.risksets.riskset import RiskSet, Roles
 
@@ -69,14 +69,14 @@ def increase_years(panel: Panel, *, treatment: Literal["mission", "support"] = "
 def _support(panel: Panel, treatment: str) -> Lazy:
     if treatment == "mission":
         return trials.went(panel, trials.PAIR).select(*KEY)
-    return panel.supports.select("firm", "market", nw.col("year").cast(nw.Int64)).unique()
+    return distinct(panel.supports.select("firm", "market", nw.col("year").cast(nw.Int64)))
 
 
 def _pairs(panel: Panel, treatment: str, first: Lazy) -> Lazy:
     """Pairs with based (1: exports in the first years) and first_supported."""
     active = panel.activity("market", "export").with_columns(year=nw.col("year").cast(nw.Int64))
     if treatment == "mission":
-        active = active.join(panel.linkage.hosts.select("market").unique(), on="market", how="inner")
+        active = active.join(distinct(panel.linkage.hosts.select("market")), on="market", how="inner")
     early = nw.col("year") < panel.first_year + LOOK_BACK
     exporting = active.select(*PAIR, based=nw.when(early).then(1).otherwise(0).cast(nw.Int64))
     supported = first.select(*PAIR, based=nw.lit(0).cast(nw.Int64))
@@ -86,7 +86,7 @@ def _pairs(panel: Panel, treatment: str, first: Lazy) -> Lazy:
 
 def _step(panel: Panel, name: str, pairs: Lazy, reason: str) -> FlowStep:
     treated = pairs.filter(~nw.col("first_supported").is_null())
-    firms = panel.engine.count(pairs.select("firm").unique())
+    firms = panel.engine.count(distinct(pairs.select("firm")))
     return FlowStep(name, panel.engine.count(pairs), firms, panel.engine.count(treated), reason)
 
 

@@ -13,7 +13,7 @@ import narwhals as nw
 from missie_impact.errors import NoParticipantError, SettingsError
 from missie_impact.flow import FlowStep
 from missie_impact.panel import Panel
-from missie_impact.registers.engine import Lazy
+from missie_impact.registers.engine import Lazy, distinct
 from missie_impact.risksets import trials
 from missie_impact.risksets.entry import entry_risk_set
 from missie_impact.risksets.exit import exit_risk_set
@@ -94,7 +94,7 @@ def placebo_market_risk_set(
         made = exit_risk_set(shifted)
     else:
         made = entry_risk_set(shifted, controls_per_treated=controls_per_treated)
-    visited = listed.select(*trials.PAIR, nw.col("year").cast(nw.Int64)).unique()
+    visited = distinct(listed.select(*trials.PAIR, nw.col("year").cast(nw.Int64)))
     rest = made.rows.join(visited, on=[*trials.PAIR, "year"], how="anti")
     stored = panel.engine.store(rest, f"placebo_markets_{question}")
     n_rows = panel.engine.count(stored)

@@ -10,6 +10,7 @@ from missie_impact.definitions import Definitions
 from missie_impact.design import match, weight
 from missie_impact.effects import Effect, market_entry, market_exit, structural_transition
 from missie_impact.errors import MissieError
+from missie_impact.registers.engine import distinct
 from missie_impact.risksets import RiskSet, entry_risk_set, exit_risk_set, transition_risk_set
 from missie_impact.risksets.exit import StartFrom, exit_rows
 from missie_impact.study.context import SIZES, Asked, Context, StepResult, blank, fill, published_value
@@ -252,7 +253,7 @@ def _entry(context: Context, risk: RiskSet, outcome: str) -> StepResult:
 def _ever_participants(context: Context) -> RiskSet:
     """Years at risk of structural pairs, coded by whether the pair ever had a mission: rows counted per firm."""
     panel = context.panel
-    ever = panel.supports.filter(nw.col("listed")).select("firm", "market").unique().with_columns(ever=nw.lit(1))
+    ever = distinct(panel.supports.filter(nw.col("listed")).select("firm", "market")).with_columns(ever=nw.lit(1))
     at_risk = exit_rows(panel).filter(nw.col("structural") & nw.col("window_seen"))
     coded = at_risk.join(ever, on=["firm", "market"], how="left").with_columns(
         ever=nw.col("ever").fill_null(0).cast(nw.Int64),

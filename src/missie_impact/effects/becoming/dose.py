@@ -24,6 +24,7 @@ from missie_impact.effects.fitting.rows import ClusterChoice
 from missie_impact.effects.result import Effect, inference, is_ratio
 from missie_impact.errors import MissingValueError, SchemaError, SettingsError
 from missie_impact.panel import Panel
+from missie_impact.registers.engine import distinct
 from missie_impact.risksets import trials
 from missie_impact.risksets.riskset import RiskSet
 
@@ -145,7 +146,7 @@ def count_missions(risk: RiskSet, panel: Panel, counted: Counted = "in_t") -> Ri
     """Add ``missions``: listed missions of the unit in t (or up to t); 0 for the untreated of a trial in t."""
     unit = trials.FIRM if risk.roles.market is None else trials.PAIR
     listed = panel.supports.filter(nw.col("listed")).with_columns(mission_year=nw.col("year").cast(nw.Int64))
-    listed = listed.select(*unit, "mission_year", "mission", place="market").unique()
+    listed = distinct(listed.select(*unit, "mission_year", "mission", place="market"))
     joined = risk.rows.select(*unit, "year").join(listed, on=unit, how="inner")
     when = nw.col("mission_year") == nw.col("year") if counted == "in_t" else nw.col("mission_year") <= nw.col("year")
     number = joined.filter(when).group_by(*unit, "year").agg(nw.len().cast(nw.Int64).alias(DOSE))

@@ -16,7 +16,7 @@ from missie_impact.flow import FlowStep
 from missie_impact.indicator.paths import all_paths, year_column
 from missie_impact.panel import Panel
 from missie_impact.panel.size import size_class
-from missie_impact.registers.engine import Lazy
+from missie_impact.registers.engine import Lazy, distinct
 from missie_impact.risksets.covariates import EXPORTS_FROM_EUR, add_country_group
 from missie_impact.risksets.sampling import keyed_uniform
 from missie_impact.risksets.trials import with_life
@@ -109,7 +109,7 @@ def supported_pairs(panel: Panel, instruments: Sequence[str] | None) -> pd.DataF
     wanted = panel.supports
     if instruments is not None:
         wanted = wanted.filter(nw.col("instrument").is_in(list(instruments)))
-    return panel.collect(wanted.select(*PAIR, "year").unique(), sort_by=[*PAIR, "year"])
+    return panel.collect(distinct(wanted.select(*PAIR, "year")), sort_by=[*PAIR, "year"])
 
 
 def trial_tables(panel: Panel, trial: Trial, supports: pd.DataFrame) -> Tables:

@@ -28,7 +28,7 @@ from missie_impact.numerics.covariance import correction_factor
 from missie_impact.numerics.design import Design, Factor, build_design
 from missie_impact.numerics.links import LinkName, get_link
 from missie_impact.numerics.separation import Settled, settle
-from missie_impact.registers.engine import Lazy
+from missie_impact.registers.engine import Lazy, distinct
 from missie_impact.risksets.controls import level_text
 from missie_impact.risksets.riskset import RiskSet
 
@@ -164,7 +164,7 @@ def _meat(risk: RiskSet, column: str, cells: Cells, settled: Settled, fit: Binom
     scores = np.array([get_link(fit.link).quick(np.full(len(eta), v), eta)[1] for v in (0.0, 1.0)])
     x = settled.design.written_out()
     numbered = engine.take(used[names].assign(**{CELL: np.arange(len(used))}))
-    labels = risk.rows.select(column).unique()
+    labels = distinct(risk.rows.select(column))
     known = engine.store(labels.with_row_index(CLUSTER, order_by=column), "cluster_numbers")
     wanted = risk.rows.select(column, *names, risk.roles.outcome).join(known, on=column, how="inner")
     coded = wanted.join(numbered, on=names, how="inner").select(
