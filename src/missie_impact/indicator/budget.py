@@ -173,7 +173,7 @@ def supported_pairs(
     def complete(rows: Lazy) -> Lazy:
         return with_group(rows, panel, cohorts, by, scheme).join(life, on="firm", how="left")
 
-    return exports_around(panel, pairs, cohorts, offsets, complete)
+    return exports_around(panel, pairs, offsets, complete)
 
 
 def with_group(pairs: Lazy, panel: Panel, cohorts: tuple[int, ...], by: str | None, scheme: SizeScheme | None) -> Lazy:

@@ -21,7 +21,6 @@ def year_column(offset: int) -> str:
 def exports_around(
     panel: Panel,
     pairs: Lazy,
-    cohorts: Sequence[int],
     offsets: Iterable[int],
     complete: Callable[[Lazy], Lazy] = lambda rows: rows,
 ) -> pd.DataFrame:
@@ -29,8 +28,7 @@ def exports_around(
 
     Parameters
     ----------
-    pairs : stored table with firm, market and cohort, each pair once per cohort; further columns are kept
-    cohorts : the support years among them
+    pairs : supported pairs: stored table with firm, market and cohort, each once per cohort; further columns are kept
     offsets : years before or after t
     complete : adds columns to the lazy table before it is collected
 
