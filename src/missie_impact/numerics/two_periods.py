@@ -5,6 +5,7 @@ Each estimate comes with its influence, what every row adds to it, from which er
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -45,23 +46,8 @@ def did_two_periods(
     ``std_ipw_did_panel``).
     """
     x = x[:, independent_columns(x[~treated], weight[~treated])]
-    n = len(change)
-    w_treated = weight * treated
-    total = float(w_treated.sum())
-    expected, by_outcome = np.zeros(n), np.zeros_like(x)
-    if estimator != "weighting":
-        expected, by_outcome = _least_squares(change, x, weight * ~treated)
-    left = change - expected
-    mean = float(w_treated @ left) / total
-    influence = (w_treated * (left - mean) - by_outcome @ (x.T @ w_treated)) / total
-    if estimator == "regression":
-        return mean, influence
-    score, by_score = _propensity(treated, x, weight)
-    w_other = weight * np.where(treated, 0.0, score / (1 - score))
-    size = float(w_other.sum())
-    other = float(w_other @ left) / size
-    part = w_other * (left - other) + by_score @ (x.T @ (w_other * (left - other))) - by_outcome @ (x.T @ w_other)
-    return mean - other, influence - part / size
+    arms = _Arms.of(treated, x, weight, estimator)
+    return _above_others(change, np.ones(len(change), dtype=np.bool_), arms, estimator, model_treated=False)
 
 
 def did_cross_sections(
@@ -95,23 +81,41 @@ def did_cross_sections(
     for now in (later, ~later):
         others = now & ~treated
         x = x[:, independent_columns(x[others], weight[others])]
-    odds, by_score = np.zeros(len(outcome)), np.zeros_like(x)
-    if estimator != "regression":
-        score, by_score = _propensity(treated, x, weight)
-        odds = np.where(treated, 0.0, score / (1 - score))
-    value, influence = _one_period(outcome, later, treated, x, weight, odds, by_score, estimator)
-    before, by_before = _one_period(outcome, ~later, treated, x, weight, odds, by_score, estimator)
+    arms, model_treated = _Arms.of(treated, x, weight, estimator), estimator == "doubly_robust"
+    value, influence = _above_others(outcome, later, arms, estimator, model_treated=model_treated)
+    before, by_before = _above_others(outcome, ~later, arms, estimator, model_treated=model_treated)
     return value - before, influence - by_before
 
 
-def _one_period(
-    outcome: Floats, now: Mask, treated: Mask, x: Floats, weight: Floats, odds: Floats, by_score: Floats,
-    estimator: Estimator,
-) -> tuple[float, Floats]:  # fmt: skip
-    """Return how far the treated of a period lie above what others like them have, and what each row adds to it."""
-    everybody = weight * treated  # the treated of both periods, whose covariates the models are read at
+@dataclass(frozen=True, slots=True)
+class _Arms:
+    """Who is treated, covariates, weights; of the others the odds of treatment, and what rows add to that model."""
+
+    treated: Mask
+    x: Floats
+    weight: Floats
+    odds: Floats
+    by_score: Floats
+
+    @classmethod
+    def of(cls, treated: Mask, x: Floats, weight: Floats, estimator: Estimator) -> _Arms:
+        if estimator == "regression":
+            return cls(treated, x, weight, np.zeros(len(x)), np.zeros_like(x))
+        score, by_score = _propensity(treated, x, weight)
+        return cls(treated, x, weight, np.where(treated, 0.0, score / (1 - score)), by_score)
+
+
+def _above_others(
+    outcome: Floats, now: Mask, arms: _Arms, estimator: Estimator, *, model_treated: bool
+) -> tuple[float, Floats]:
+    """Return how far the treated lie above what others like them have, by the rows of ``now``, and what each row adds.
+
+    ``model_treated``: their own outcomes are read from a model as well, at the covariates of all treated rows.
+    """
+    treated, x, weight = arms.treated, arms.x, arms.weight
+    everybody = weight * treated
     target = x.T @ everybody / everybody.sum()
-    if estimator == "doubly_robust":
+    if model_treated:
         if len(independent_columns(x[now & treated], weight[now & treated])) < x.shape[1]:
             raise CollinearityError("too few treated rows for a model of their outcomes")
         fitted, by_own = _least_squares(outcome, x, everybody * now)
@@ -125,9 +129,9 @@ def _one_period(
         expected, moved = _mean(fitted, everybody)
         value, influence, left = value - expected, influence - moved - by_others @ target, outcome - fitted
     if estimator != "regression":
-        alike = weight * now * odds
+        alike = weight * now * arms.odds
         rest, moved = _mean(left, alike)
-        by_odds = by_score @ (x.T @ (alike * (left - rest))) / alike.sum()
+        by_odds = arms.by_score @ (x.T @ (alike * (left - rest))) / alike.sum()
         value, influence = value - rest, influence - moved - by_odds + by_others @ (x.T @ alike) / alike.sum()
     return value, influence
 
