@@ -389,8 +389,10 @@ def test_what_is_no_risk_set_is_refused(source):
 
 
 def test_a_cluster_that_is_no_name_is_refused(make):
-    with pytest.raises(SettingsError, match="cluster: expected a role, a column, a list of two, or None, found 5"):
-        structural_transition(make.risk_set(make.two_by_two()), controls=None, cluster=5)
+    table = make.two_by_two()
+    for choice, kind in ((5, "int"), (table["outcome"], "Series")):  # its values are not shown
+        with pytest.raises(SettingsError, match=f"a column, a list of two, or None, found {kind}\\.$"):
+            structural_transition(make.risk_set(table), controls=None, cluster=choice)
 
 
 def test_every_error_is_one_of_ours(make):

@@ -50,7 +50,9 @@ def usable_years(panel: Panel, before: int, after: int) -> TrialYears:
 
 def check_per_treated(number: object) -> None:
     """Refuse numbers of controls per treated pair below one, and what is no number."""
-    if isinstance(number, bool) or not isinstance(number, (int, float, np.integer)) or not number >= 1:
+    if isinstance(number, bool) or not isinstance(number, (int, float, np.integer)):
+        raise SettingsError(f"controls_per_treated: expected a number of at least 1, found {type(number).__name__}.")
+    if not number >= 1:
         raise SettingsError(f"controls_per_treated: expected a number of at least 1, found {number!r}.")
 
 

@@ -284,7 +284,9 @@ def cluster_dimensions(choice: ClusterChoice, risk: RiskSet) -> tuple[str, list[
     if choice is None:
         return ("model" if risk.roles.probability is None else "hc0"), []
     if not isinstance(choice, (str, tuple, list)):
-        raise SettingsError(f"cluster: expected a role, a column, a list of two, or None, found {choice!r}.")
+        raise SettingsError(
+            f"cluster: expected a role, a column, a list of two, or None, found {type(choice).__name__}."
+        )
     listed: list[ClusterName] = [choice] if isinstance(choice, str) else list(choice)
     if not 1 <= len(listed) <= 2:
         raise SettingsError(f"cluster: expected one or two dimensions, found {len(listed)}.")
