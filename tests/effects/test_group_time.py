@@ -195,7 +195,7 @@ def test_unbalanced_panels():
 
 # csdid 0.4.3 (the Python port of R's did), allow_unbalanced_panel=True, not yet treated, training hours: effects of
 # 1988 and 1989 on both cohorts, their errors, the average in the year of treatment and its error (its average over all
-# cells is not compared: it does not weigh cohorts by their units)
+# cells is not compared: diff-diff 3.13 gives ours there)
 ROWS_AS_DID = {
     ("doubly_robust", ()): (
         [27.97431117, 0.7342608592, 4.07646511, 38.79941894],

@@ -61,6 +61,8 @@ def budget_indicator(
         If a year that a cohort needs is not in the trade register, or not in the deflator.
     NoParticipantError
         If no linked firm was supported in any of the cohorts.
+    SettingsError
+        If a grouping is not known, or an instrument occurs on no row of the list of participants.
 
     References
     ----------

@@ -44,6 +44,8 @@ def entry_risk_set(
     ------
     NoParticipantError
         If no firm of the register is on any listed mission.
+    SettingsError
+        If the outcome is another, or ``controls_per_treated`` is no number of at least one.
 
     Examples
     --------

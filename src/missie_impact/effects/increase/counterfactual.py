@@ -125,6 +125,8 @@ def counterfactual_indicator(
         If a year that a cohort needs is not in the trade register.
     NoParticipantError
         If no supported pair can be compared.
+    SettingsError
+        If a matching, a grouping or an instrument is not known.
 
     Notes
     -----
